@@ -1,0 +1,232 @@
+"""The broker's shell: listens, moves bytes between sockets and the router, and writes each peer once a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from typing import cast
+
+from ..address import parse_address
+from ..config import BrokerConfig
+from ..errors import IPCError
+from ..routing.peer import Peer
+from ..routing.router import Identity, Router
+from ..version import VERSION
+from .transport import WRITE_BUFFER, Listener, listen, raise_descriptor_limit
+from .unix import peer_credentials
+
+logger = logging.getLogger("ipc_broker")
+
+
+class Broker:
+    """A broker inside this program, on the running event loop.
+
+        async with Broker(BrokerConfig(listen=["unix:///tmp/x.sock"])) as broker:
+            print(broker.addresses)
+
+    `start` and `close` do the same by hand; `serve` runs until it is cancelled or `stop` is called.
+    """
+
+    def __init__(self, config: BrokerConfig | None = None) -> None:
+        self.config = config if config is not None else BrokerConfig()
+        self._listeners: list[Listener] = []
+        self._connections: dict[Peer, _PeerProtocol] = {}
+        self._stopping = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._router: Router | None = None
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, with the real port where 0 was asked for."""
+        return [str(listener.address) for listener in self._listeners]
+
+    @property
+    def router(self) -> Router:
+        if self._router is None:
+            raise IPCError("the broker has not started; use it as `async with Broker(...)` or await start() first")
+        return self._router
+
+    def __repr__(self) -> str:
+        where = " ".join(self.addresses) or "closed"
+        if self._router is None:
+            return f"<Broker {where}>"
+        router = self._router
+        return f"<Broker {where} peers={len(router.peers)} objects={len(router.names)} calls={router.calls.in_flight}>"
+
+    async def start(self) -> None:
+        """Listens at all addresses or raises ListenFailed and listens at none."""
+        raise_descriptor_limit()
+        loop = asyncio.get_running_loop()
+        identity = Identity(version=VERSION, epoch=os.urandom(8).hex(), pid=os.getpid())
+        self._router = Router(identity, self.config.limits, loop.time())
+        try:
+            for text in self.config.listen:
+                self._listeners.append(await listen(parse_address(text), lambda: _PeerProtocol(self)))
+        except BaseException:
+            self._stop_listening()
+            raise
+        logger.info("ipc-broker %s listens on %s", VERSION, ", ".join(self.addresses))
+
+    def stop(self) -> None:
+        """Makes `serve` return, after which the broker has to be closed."""
+        self._stopping.set()
+
+    async def serve(self) -> None:
+        await self._stopping.wait()
+
+    async def close(self) -> None:
+        """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all."""
+        self._stop_listening()
+        if self._router is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.config.grace):
+                    await self._calls_ended()
+        for connection in list(self._connections.values()):
+            connection.finish()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(self.config.grace, 0.1)):
+                await self._no_connections()
+        for connection in list(self._connections.values()):
+            connection.abort()
+        await self._no_connections()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def __aenter__(self) -> Broker:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def _calls_ended(self) -> None:
+        while self.router.calls.in_flight:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _no_connections(self) -> None:
+        while self._connections:
+            self._idle.clear()
+            await self._idle.wait()
+
+    # What the connections tell
+
+    def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
+        peer = self.router.connect(peer_credentials(transport))
+        self._connections[peer] = protocol
+        return peer
+
+    def left(self, peer: Peer, now: float) -> None:
+        self.router.disconnect(peer, now)
+        self._connections.pop(peer, None)
+        self.flush(now)
+        self._idle.set()
+
+    def flush(self, now: float) -> None:
+        """After every batch: each peer that something was queued for is written once."""
+        router = self.router
+        while woken := router.take_woken():
+            for peer in woken:
+                connection = self._connections.get(peer)
+                if connection is not None:
+                    connection.update(now)
+        if not router.calls.in_flight:
+            self._idle.set()
+        deadline = router.next_deadline()
+        if deadline is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        self.router.handle_timer(now)
+        self.flush(now)
+
+
+class _PeerProtocol(asyncio.Protocol):
+    """One accepted connection."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._router = broker.router
+        self._time = asyncio.get_running_loop().time
+        self._writable = True
+        self._reading = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self._peer = self._broker.joined(self, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        now = self._time()
+        peer, handle = self._peer, self._router.handle
+        for message, frame in peer.connection.receive_data(data):
+            handle(peer, message, frame, now)
+        self._broker.flush(now)
+
+    def eof_received(self) -> bool:
+        """Keeps the connection open for what is still to be written; `update` closes it."""
+        now = self._time()
+        self._router.end_of_input(self._peer, now)
+        self._broker.flush(now)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._broker.left(self._peer, self._time())
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        now = self._time()
+        self.update(now)
+        self._broker.flush(now)
+
+    def update(self, now: float) -> None:
+        """Does what the router wants done for this peer."""
+        peer = self._peer
+        connection = peer.connection
+        while self._writable and connection.queued:
+            self._transport.write(connection.data_to_send(WRITE_BUFFER))
+            self._router.written(peer, now)
+        if peer.reads is not self._reading:
+            self._reading = peer.reads
+            if self._reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+        if peer.closing and not connection.queued:
+            self._transport.close()
+
+    def finish(self) -> None:
+        """Writes what is queued and closes."""
+        self._peer.connection.close()
+        self.update(self._time())
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+
+async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:
+    """A broker until SIGINT or SIGTERM; then it closes. Raises ListenFailed."""
+    async with Broker(config) as broker:
+        if sys.platform != "win32":
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, broker.stop)
+        if ready is not None:
+            ready.set_result(broker)
+        await broker.serve()
+        logger.info("stopping")

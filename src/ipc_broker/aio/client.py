@@ -1,0 +1,223 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar, overload
+
+from msgspec import MsgspecError, Raw
+
+from ..address import resolve_address
+from ..errors import InvalidArgs, RemoteError
+from ..events import Event
+from ..messages import Welcome
+from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+from ..session import BROKER_OBJECT
+from .link import ENOUGH_TO_WRITE, Link
+from .subscription import Callback, Subscription
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a call may take when nothing else is said."""
+
+
+def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Connecting:
+    """`async with connect() as client`, or `client = await connect()`.
+
+    `address` defaults to `BROKER_ADDR` in the environment, then to the platform's default. Fails at once with
+    ConnectFailed when nothing listens there, after `timeout` seconds when nothing answers. `name` is shown to people.
+    """
+    return Connecting(address, timeout, name)
+
+
+class Connecting:
+    """A client that is not connected yet: await it, or enter it."""
+
+    def __init__(self, address: str | None, timeout: float | None, name: str) -> None:
+        self._client = Client(address, name=name)
+        self._timeout = timeout
+
+    async def _open(self) -> Client:
+        await self._client.link.open(self._timeout)
+        return self._client
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Client:
+        return await self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
+        await self._client.leave(drain=kind is None)
+
+
+class Client:
+    """A connection to a broker; `connect` makes it. All methods belong to the event loop it was made on.
+
+    When the connection is lost it connects again by itself: calls in flight end with ConnectionLost, calls made meanwhile
+    wait up to their timeout, subscriptions go on after a `Gap`.
+    """
+
+    def __init__(self, address: str | None = None, *, name: str = "") -> None:
+        self.link = Link(resolve_address(address, os.environ), name)
+
+    @property
+    def address(self) -> str:
+        return str(self.link.address)
+
+    @property
+    def broker(self) -> Welcome | None:
+        """What the broker said of itself; None for one that speaks the Rust crate's protocol only."""
+        return self.link.session.welcome
+
+    def __repr__(self) -> str:
+        state = "closed" if self.link.closed else "connected" if self.link.session.ready else "connecting"
+        return f"<Client {self.address} {state} calls={self.link.session.calls_in_flight}>"
+
+    @overload
+    async def call(
+        self, object: str, method: str, args: object = None, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Any: ...
+    @overload
+    async def call(
+        self, object: str, method: str, args: object = None, *, timeout: float | None = DEFAULT_TIMEOUT, returns: type[T]
+    ) -> T: ...
+    async def call(
+        self,
+        object: str,
+        method: str,
+        args: object = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        returns: Any = Any,
+    ) -> Any:
+        """What the method returned, checked and converted to `returns`.
+
+        `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
+        in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
+        """
+        payload = _payload(args, f"the arguments of '{object}.{method}'")
+        value = await self._call(object, method, payload, timeout)
+        try:
+            return decode_payload(value, returns)
+        except (MsgspecError, RecursionError) as error:
+            message = f"'{object}' answered '{method}' with something else than {returns}: {reason_of(error)}"
+            mismatch = RemoteError(message, object=object, method=method)
+            mismatch.type = type(error).__name__
+            raise mismatch from error
+
+    def object(self, name: str) -> ObjectProxy:
+        """The object's methods as methods: `await client.object("math").add(a=10, b=32)`."""
+        return ObjectProxy(self.call, name)
+
+    async def publish(self, object: str, topic: str, value: Any = None) -> None:
+        """Returns when the event is queued; waits only while the kernel takes no more. `drain` tells when it was routed."""
+        link = self.link
+        payload = _payload(value, f"the event '{topic}' of '{object}'")
+        if not link.session.ready:
+            await link.wait_ready(DEFAULT_TIMEOUT)
+        link.session.publish(object, topic, payload)
+        if link.session.queued > ENOUGH_TO_WRITE:
+            await link.wait_writable()
+
+    def subscribe(self, object: str, topic: str, *, callback: Callback | None = None) -> Subscription:
+        """To be awaited, or entered with `async with`.
+
+        With a `callback`, a function or coroutine function, the events go there, in order and one at a time; otherwise
+        iterate over the subscription.
+        """
+        return Subscription(self.link, object, topic, callback)
+
+    async def has(self, object: str) -> bool:
+        """Whether somebody serves the object."""
+        link = self.link
+        if not link.session.ready:
+            await link.wait_ready(DEFAULT_TIMEOUT)
+        answer: asyncio.Future[bool] = link.loop.create_future()
+        link.session.has(object, answer)
+        async with asyncio.timeout(DEFAULT_TIMEOUT):
+            return await answer
+
+    async def wait_for(self, object: str, timeout: float | None = None) -> None:
+        """Until somebody serves the object. Raises TimeoutError."""
+        async with asyncio.timeout(timeout), self.subscribe(BROKER_OBJECT, "object.registered") as registered:
+            while not await self.has(object):
+                if self.broker is not None:
+                    await _registration_of(object, registered)
+                else:  # the Rust crate's broker has no such events; its own clients ask as often
+                    await asyncio.sleep(0.1)
+
+    async def objects(self) -> list[str]:
+        """The names of all objects, `rob` among them."""
+        return await self.call(BROKER_OBJECT, "listObjects", returns=list[str])
+
+    async def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """Returns when the broker has routed all that was published before."""
+        await self._call(BROKER_OBJECT, "ping", encode_payload(None), timeout)
+
+    async def close(self) -> None:
+        """At once: what was published may not have been routed. May be called again."""
+        await self.link.close()
+
+    async def leave(self, *, drain: bool) -> None:
+        """What leaving the `async with` block does."""
+        try:
+            if drain and not self.link.closed:
+                await self.drain()
+        finally:
+            await self.close()
+
+    async def _call(self, object: str, method: str, args: Raw, timeout: float | None) -> Raw:
+        link = self.link
+        loop = link.loop
+        if not link.session.ready:
+            started = loop.time()
+            await link.wait_ready(timeout)
+            timeout = timeout if timeout is None else max(timeout - (loop.time() - started), 0.0)
+        answer: asyncio.Future[Raw] = loop.create_future()
+        call_id = link.session.call(object, method, args, answer, loop.time(), timeout)
+        if timeout is not None:
+            link.arm_timer()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            link.session.forget(call_id)
+            raise
+
+
+class ObjectProxy:
+    """An object somewhere on the bus; its attributes are its methods."""
+
+    def __init__(self, call: Callable[..., Any], name: str) -> None:
+        self._call = call
+        self._name = name
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
+        def remote(*positional: Any, **named: Any) -> Any:
+            if positional and named:
+                raise TypeError(f"{self._name}.{method}: give all arguments by position or all by name")
+            return self._call(self._name, method, list(positional) if positional else named or None)
+
+        return remote
+
+    def __repr__(self) -> str:
+        return f"<ObjectProxy {self._name!r}>"
+
+
+async def _registration_of(object: str, registered: Subscription) -> None:
+    async for event in registered:
+        if not isinstance(event, Event) or event.value == {"object": object}:
+            return  # after a Gap it may have been registered unseen
+
+
+def _payload(value: object, what: str) -> Raw:
+    try:
+        return encode_payload(value)
+    except Unsendable as error:
+        raise InvalidArgs(f"{what} cannot be sent: {error}", delivered="no") from error

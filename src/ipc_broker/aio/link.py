@@ -1,0 +1,238 @@
+"""The connection under a client or worker: opened, kept open, and opened again when it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Iterator
+from typing import Protocol, cast
+
+from ..address import Address
+from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded
+from ..messages import Error, Invalid, Welcome
+from ..session import Session
+from .transport import WRITE_BUFFER, open_connection
+
+logger = logging.getLogger("ipc_broker")
+
+class Ends(Protocol):
+    """Something that lives as long as its link."""
+
+    def ended(self) -> None: ...
+
+
+ENOUGH_TO_WRITE = 64 * 1024
+"""Bytes that are queued before a publisher lets the loop write them."""
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that closing may take to write what is queued."""
+
+
+class Link:
+    """Carries bytes between a `Session` and the broker at `address`. Belongs to the loop it is opened on."""
+
+    def __init__(self, address: Address, name: str) -> None:
+        self.address = address
+        self.session = Session(nonce=os.urandom(8).hex(), name=name, pid=os.getpid())
+        self.session.on_notice = self._log_notice
+        self.closed = False
+        self.loop: asyncio.AbstractEventLoop
+        self.subscriptions: set[Ends] = set()
+        self._protocol: _LinkProtocol | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._flush_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def open(self, timeout: float | None) -> None:
+        """One attempt. Raises ConnectFailed."""
+        self.loop = asyncio.get_running_loop()
+        opened: asyncio.Future[Welcome | None] = self.loop.create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                protocol = await open_connection(self.address, lambda: _LinkProtocol(self, opened), timeout)
+                try:
+                    await opened
+                except BaseException:
+                    protocol.transport.abort()
+                    raise
+        except TimeoutError as error:
+            raise ConnectFailed(f"{self.address} accepts connections but did not answer within {timeout:g} s") from error
+        except ConnectionLost as error:
+            raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
+
+    async def open_patiently(self) -> None:
+        """Tries until there is a broker, for ever."""
+        told = False
+        for delay in backoff():
+            await asyncio.sleep(delay)
+            try:
+                await self.open(timeout=5.0)
+            except ConnectFailed as error:
+                if not told:
+                    logger.warning("%s; waiting for it", error)
+                    told = True
+            else:
+                if told:
+                    logger.info("connected to %s", self.address)
+                return
+
+    def require_open(self) -> None:
+        """Raises ClientClosed."""
+        if self.closed:
+            raise ClientClosed(f"the client of {self.address} was closed; connect again")
+
+    async def wait_ready(self, timeout: float | None) -> None:
+        """Until there is a connection. Raises ClientClosed, DeadlineExceeded."""
+        self.require_open()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._ready.wait()
+        except TimeoutError as error:
+            message = f"there was no connection to {self.address} within {timeout:g} s"
+            raise DeadlineExceeded(message, delivered="no") from error
+        self.require_open()
+
+    async def wait_writable(self) -> None:
+        """Hands what is queued to the kernel, and waits while it takes no more."""
+        self.flush()
+        if self._writable.is_set():
+            await asyncio.sleep(0)
+        else:
+            await self._writable.wait()
+
+    def wake(self) -> None:
+        """Collects what is sent in one turn of the loop, so that it is written at once."""
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self._flush_scheduled = False
+        protocol = self._protocol
+        if protocol is not None and (data := self.session.data_to_send()):
+            protocol.transport.write(data)
+
+    def arm_timer(self) -> None:
+        """To be called after every call with a timeout."""
+        if self._timer is None:
+            deadline = self.session.next_deadline()
+            if deadline is not None:
+                self._timer = self.loop.call_at(deadline, self._on_timer)
+        elif (deadline := self.session.next_deadline()) is not None and deadline < self._timer.when():
+            self._timer.cancel()
+            self._timer = self.loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.session.handle_timer(self.loop.time())
+        self.arm_timer()
+
+    async def close(self) -> None:
+        """Writes what is queued, for up to `CLOSE_TIMEOUT`; ends all that waits. May be called again."""
+        if self.closed:
+            return
+        self.closed = True
+        for subscription in list(self.subscriptions):
+            subscription.ended()
+        self._ready.set()  # whoever waits for it learns that the client was closed
+        self._writable.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.wait([self._reconnecting])
+        protocol = self._protocol
+        if protocol is not None:
+            self.flush()
+            self._protocol = None
+            self.session.connection_lost("the client was closed")
+            protocol.transport.close()
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await protocol.ended.wait()
+            except TimeoutError:
+                protocol.transport.abort()
+                await protocol.ended.wait()
+
+    # What the protocol tells
+
+    def made(self, protocol: _LinkProtocol, opened: asyncio.Future[Welcome | None]) -> None:
+        self._protocol = protocol
+        self._writable.set()
+        opened.add_done_callback(self._opened)
+        self.session.connection_made(self.wake, opened)
+
+    def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
+        if not opened.cancelled() and opened.exception() is None:
+            self._ready.set()
+
+    def lost(self, protocol: _LinkProtocol, error: Exception | None) -> None:
+        if protocol is not self._protocol:
+            return
+        was_ready = self.session.ready
+        self._protocol = None
+        self._ready.clear()
+        self._writable.set()
+        reason = f"the connection to {self.address} was lost ({error or 'the broker closed it'})"
+        self.session.connection_lost(reason)
+        if was_ready and not self.closed:
+            logger.warning("%s; connecting again", reason)
+            self._reconnecting = self.loop.create_task(self.open_patiently())
+
+    def writable(self, can_write: bool) -> None:
+        if can_write:
+            self._writable.set()
+        else:
+            self._writable.clear()
+
+    def _log_notice(self, notice: Error | Invalid) -> None:
+        if isinstance(notice, Invalid):
+            logger.warning("%s sent what is no message: %s", self.address, notice.reason)
+            if notice.fatal and self._protocol is not None:
+                self._protocol.transport.abort()
+        else:
+            logger.warning("the broker refused: %s", notice.message)
+
+
+class _LinkProtocol(asyncio.Protocol):
+    """One connection of a link."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, link: Link, opened: asyncio.Future[Welcome | None]) -> None:
+        self._link = link
+        self._opened = opened
+        self.ended = asyncio.Event()
+        self._receive = link.session.receive_data
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self._link.made(self, self._opened)
+
+    def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+        self._link.lost(self, exc)
+
+    def pause_writing(self) -> None:
+        self._link.writable(False)
+
+    def resume_writing(self) -> None:
+        self._link.writable(True)
+
+
+def backoff() -> Iterator[float]:
+    """Seconds to wait before each attempt: none, then 10 ms doubling to 500 ms, each a quarter more or less."""
+    yield 0.0
+    delay = 0.01
+    while True:
+        yield delay * random.uniform(0.75, 1.25)
+        delay = min(delay * 2, 0.5)
+

@@ -1,0 +1,153 @@
+"""A subscription: an iterator over events, or a callback that gets them one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Self
+
+from msgspec import MsgspecError
+
+from .. import messages
+from ..errors import ClientClosed
+from ..events import Event, Gap
+from ..protocol.payload import decode_payload, reason_of
+from .link import Link
+
+logger = logging.getLogger("ipc_broker")
+
+Callback = Callable[[Any], Any]
+
+
+class Subscription:
+    """What `client.subscribe` gives: await it, or use it in `async with`; then iterate over it, or `get` one event.
+
+    Every event published from then on comes, in each publisher's order, and waits here until it is taken; a `Gap` stands
+    where some were missed. Cancelling `get` or an iteration loses none. The iteration ends when the subscription or its
+    client is closed.
+    """
+
+    def __init__(self, link: Link, object_name: str, topic: str, callback: Callback | None) -> None:
+        self.object = object_name
+        self.topic = topic
+        self._link = link
+        self._callback = callback
+        self._waiting: deque[messages.Event | Gap] = deque()
+        self._arrived = asyncio.Event()
+        self._open = False
+        self._caller: asyncio.Task[None] | None = None
+
+    @property
+    def pending(self) -> int:
+        """Events that have come and were not taken."""
+        return len(self._waiting)
+
+    def __repr__(self) -> str:
+        state = "open" if self._open else "closed"
+        return f"<Subscription {self.object!r} {self.topic!r} {state} pending={self.pending}>"
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event | Gap:
+        while True:
+            if self._waiting:
+                return self._take()
+            if not self._open:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def get(self, timeout: float | None = None) -> Event | Gap:
+        """The next event. Raises TimeoutError when none came within `timeout` seconds, ClientClosed when none can come."""
+        async with asyncio.timeout(timeout):
+            try:
+                return await self.__anext__()
+            except StopAsyncIteration:
+                raise ClientClosed(f"the subscription of '{self.object}' '{self.topic}' was closed") from None
+
+    async def close(self) -> None:
+        """No more events come; those that wait can still be taken. May be called again."""
+        if not self._open:
+            return
+        self._end()
+        link = self._link
+        if not link.closed:
+            done = link.loop.create_future()
+            link.session.unsubscribe(self.object, self.topic, self, done, link.loop.time())
+            await asyncio.wait([done], timeout=1.0)
+            if done.done() and not done.cancelled():
+                done.exception()  # a connection that is lost has no subscriptions either
+        if self._caller is not None and self._caller is not asyncio.current_task():
+            self._caller.cancel()
+
+    async def _start(self) -> Self:
+        if not self._open:
+            link = self._link
+            if not link.session.ready:
+                await link.wait_ready(30.0)
+            subscribed = link.loop.create_future()
+            self._open = True
+            link.session.subscribe(self.object, self.topic, self, subscribed)
+            try:
+                await subscribed
+            except BaseException:
+                await self.close()
+                raise
+            link.subscriptions.add(self)
+            if self._callback is not None:
+                self._caller = link.loop.create_task(self._call_back(self._callback))
+        return self
+
+    async def _call_back(self, callback: Callback) -> None:
+        async for event in self:
+            try:
+                result = callback(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                logger.exception("the callback for '%s' '%s' failed; it goes on with the next event", self.object, self.topic)
+
+    def _take(self) -> Event | Gap:
+        event = self._waiting.popleft()
+        if isinstance(event, Gap):
+            return event
+        try:
+            return Event(event.object_name, event.topic, decode_payload(event.args))
+        except (MsgspecError, RecursionError) as error:
+            logger.warning("an event of '%s' '%s' cannot be read: %s", self.object, self.topic, reason_of(error))
+            return Gap(self.object, self.topic, missed=1)
+
+    def _end(self) -> None:
+        self._open = False
+        self._link.subscriptions.discard(self)
+        self._arrived.set()
+
+    # What the session tells
+
+    def deliver(self, event: messages.Event) -> None:
+        self._waiting.append(event)
+        self._arrived.set()
+
+    def interrupted(self) -> None:
+        self._waiting.append(Gap(self.object, self.topic))
+        self._arrived.set()
+
+    def ended(self) -> None:
+        """The client was closed."""
+        if self._open:
+            self._end()
+            if self._caller is not None and self._caller is not asyncio.current_task():
+                self._caller.cancel()

@@ -1,0 +1,117 @@
+"""Every setting of the broker, once: command line, environment and file all derive from these two classes."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from .address import DEFAULT_LOCAL, DEFAULT_TCP, parse_address
+from .errors import ConfigError
+
+ENVIRONMENT_PREFIX = "IPC_BROKER_"
+
+LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one connection may take. Over a limit its peer gets an error that names it; nobody else notices."""
+
+    max_frame: Annotated[
+        Positive, Meta(le=65_536, description="largest body of a frame, in bytes: what the Rust crate's programs read")
+    ] = 65_536
+    backlog: Annotated[
+        Positive, Meta(description="bytes of events kept for one slow subscriber before its publishers have to wait")
+    ] = 8 * 1024 * 1024
+    stall: Annotated[
+        Seconds, Meta(description="seconds that publishers wait for a subscriber that takes nothing at all")
+    ] = 2.0
+    outbox: Annotated[
+        Positive,
+        Meta(
+            description="bytes that wait for one connection: calls beyond are refused, a caller that leaves its answers beyond is disconnected"
+        ),
+    ] = 64 * 1024 * 1024
+    names: Annotated[Positive, Meta(description="objects registered by one connection")] = 10_000
+    subscriptions: Annotated[Positive, Meta(description="subscriptions of one connection")] = 50_000
+    calls: Annotated[Positive, Meta(description="calls in flight of one connection")] = 65_536
+
+
+class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that a broker can be told. Raises ConfigError on an address that makes no sense."""
+
+    listen: Annotated[tuple[str, ...], Meta(description="address to listen on; may be given several times")] = (
+        DEFAULT_LOCAL,
+        DEFAULT_TCP,
+    )
+    log_level: Annotated[LogLevel, Meta(description="how much to log, on stderr")] = "info"
+    grace: Annotated[
+        Seconds, Meta(description="seconds that calls in flight may take to end when the broker stops")
+    ] = 5.0
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.listen, tuple):  # a list is what people write
+            msgspec.structs.force_setattr(
+                self, "listen", (self.listen,) if isinstance(self.listen, str) else tuple(self.listen)
+            )
+        if not self.listen:
+            raise ConfigError("listen: a broker needs at least one address")
+        for text in self.listen:
+            parse_address(text)
+
+
+def load_config(file: str | None, environ: Mapping[str, str], options: Mapping[str, object]) -> BrokerConfig:
+    """Settings in order of weight: `options` of the command line, the environment, the TOML file, the defaults.
+
+    In the environment a setting is `IPC_BROKER_` and its name in capitals, addresses separated by commas, a limit
+    `IPC_BROKER_LIMITS_` and its name; `BROKER_DEBUG` is the log level, as for the Rust crate's broker. Raises ConfigError
+    that names the place.
+    """
+    settings: dict[str, Any] = {}
+    if file is not None:
+        settings = _read_file(file)
+        _convert(settings, BrokerConfig, file)
+    merged = (
+        settings | _from_environment(environ) | {name: value for name, value in options.items() if value is not None}
+    )
+    limits = settings.get("limits", {}) | _from_environment(environ, Limits, "LIMITS_") | dict(merged.get("limits", {}))
+    return _convert(merged | {"limits": limits}, BrokerConfig, "the settings")
+
+
+def _read_file(file: str) -> dict[str, Any]:
+    try:
+        with open(file, "rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str], kind: type[Struct] = BrokerConfig, infix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        variable = f"{ENVIRONMENT_PREFIX}{infix}{field.name.upper()}"
+        text = environ.get(variable)
+        if field.name == "log_level" and text is None:
+            variable, text = "BROKER_DEBUG", environ.get("BROKER_DEBUG")
+        if text and field.name != "limits":
+            value: object = [part.strip() for part in text.split(",")] if field.name == "listen" else text
+            try:
+                found[field.name] = msgspec.convert(value, field.type, strict=False)
+            except msgspec.ValidationError as error:
+                raise ConfigError(f"{variable}={text!r} in the environment: {error}") from error
+    return found
+
+
+def _convert(settings: Mapping[str, object], kind: type[BrokerConfig], source: str) -> BrokerConfig:
+    try:
+        return msgspec.convert(settings, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from error

@@ -1,0 +1,62 @@
+"""Frames: a body behind its length.
+
+| offset | size   | what                                        |
+| ------ | ------ | ------------------------------------------- |
+| 0      | 4      | length of the body, unsigned, big-endian    |
+| 4      | length | the body                                    |
+"""
+
+from __future__ import annotations
+
+HEADER_SIZE = 4
+
+SEED_MAX_FRAME = 65_536
+"""The largest body, in bytes, that the Rust crate's programs read; a longer one makes them drop the connection."""
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames, however it was split on its way.
+
+    `oversize` is the length of a body over the limit once one was announced: the stream cannot be followed any more, and
+    every later `feed` gives nothing.
+    """
+
+    __slots__ = ("_missing", "_tail", "limit", "oversize")
+
+    def __init__(self, limit: int = SEED_MAX_FRAME) -> None:
+        self.limit = limit
+        self.oversize = 0
+        self._tail: list[bytes] = []
+        self._missing = 0  # bytes that must come before it is worth looking again
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that are now complete, headers included."""
+        if self.oversize:
+            return []
+        if self._tail:
+            self._tail.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return []
+            data = b"".join(self._tail)
+            self._tail = []
+        frames: list[bytes] = []
+        start, end = 0, len(data)
+        while True:
+            body = start + HEADER_SIZE
+            if body > end:
+                stop = body
+                break
+            length = int.from_bytes(data[start:body], "big")
+            if length > self.limit:
+                self.oversize = length
+                return frames
+            stop = body + length
+            if stop > end:
+                break
+            frames.append(data[start:stop])
+            start = stop
+        if start < end:
+            self._tail.append(data[start:])
+            self._missing = stop - end
+        return frames

@@ -1,0 +1,1 @@
+"""The broker's brain: who gets which message. Without I/O and without a clock."""

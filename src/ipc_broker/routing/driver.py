@@ -1,0 +1,129 @@
+"""The broker's own object, `rob`: a table of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..messages import Call, Hello, Result, Welcome
+from ..protocol.codec import encode
+from ..protocol.framing import HEADER_SIZE
+from ..protocol.payload import decode_payload, encode_payload, reason_of
+from .names import BROKER_OBJECT
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from .router import Router
+
+FEATURES = ("multiplex",)
+ENCODINGS = ("json",)
+
+
+class Refused(Exception):
+    """A method of `rob` was not carried out: an error code and a message for the caller."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ObjectName(Struct, forbid_unknown_fields=True):
+    object_name: str
+
+
+class ObjectTopic(Struct, forbid_unknown_fields=True):
+    object_name: str
+    topic: str
+
+
+class Driver:
+    """Answers calls of `rob`. A method it does not know gives null to seed peers, as their own broker does."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._methods: dict[str, Callable[[Peer, Raw, float], object]] = {
+            "hello": self._hello,
+            "listObjects": self._list_objects,
+            "ping": self._ping,
+            "stats": self._stats,
+            "unregister": self._unregister,
+            "unsubscribe": self._unsubscribe,
+        }
+
+    def call(self, peer: Peer, call: Call, now: float) -> None:
+        method = self._methods.get(call.method)
+        if method is None and not peer.is_seed:
+            known = ", ".join(self._methods)
+            self._refuse(peer, call, "no_such_method", f"'rob' has no method '{call.method}'; it has {known}")
+            return
+        try:
+            value = method(peer, call.args, now) if method else None
+        except Refused as refused:
+            self._refuse(peer, call, refused.code, str(refused))
+        except (msgspec.MsgspecError, RecursionError) as error:
+            self._refuse(peer, call, "invalid_args", reason_of(error))
+        else:
+            frame = encode(Result(call.call_id, BROKER_OBJECT, encode_payload(value)))
+            if len(frame) > self._router.limits.max_frame + HEADER_SIZE:
+                self._refuse(peer, call, "too_large", self._router.over_frame_limit(frame))
+                return
+            peer.send_frame(frame)
+            if call.method == "hello":
+                # Not earlier: what has been sent until now is the seed's protocol.
+                peer.connection.extend()
+
+    def _refuse(self, peer: Peer, call: Call, code: str, message: str) -> None:
+        self._router.refuse(peer, call.call_id, BROKER_OBJECT, code, message)
+
+    def _hello(self, peer: Peer, args: Raw, now: float) -> Welcome:
+        hello: Hello = decode_payload(args, Hello)
+        if not peer.is_seed or not peer.owns_nothing:
+            raise Refused("invalid_args", "hello comes once, as the first message of a connection")
+        encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
+        if encoding is None:
+            raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
+        identity = self._router.identity
+        peer.name = hello.name
+        peer.prefix = f"{peer.id}."
+        if peer.credentials.pid is None and hello.pid > 0:
+            peer.credentials = msgspec.structs.replace(peer.credentials, pid=hello.pid)
+        return Welcome(
+            encoding=encoding,
+            features=tuple(name for name in hello.features if name in FEATURES),
+            max_frame=self._router.limits.max_frame,
+            prefix=peer.prefix,
+            epoch=identity.epoch,
+            session=f"{identity.epoch}-{peer.id}",
+            version=identity.version,
+            pid=identity.pid,
+        )
+
+    def _list_objects(self, peer: Peer, args: Raw, now: float) -> list[str]:
+        return sorted([*self._router.names, BROKER_OBJECT])
+
+    def _ping(self, peer: Peer, args: Raw, now: float) -> str:
+        return "pong"
+
+    def _stats(self, peer: Peer, args: Raw, now: float) -> dict[str, Any]:
+        router = self._router
+        return {
+            "version": router.identity.version,
+            "pid": router.identity.pid,
+            "uptime": round(now - router.started, 3),
+            "connections": len(router.peers),
+            "objects": len(router.names),
+            "subscriptions": router.subscriptions.count,
+            "calls_in_flight": router.calls.in_flight,
+            "totals": {**msgspec.structs.asdict(router.totals), "dropped": router.backpressure.dropped},
+        }
+
+    def _unregister(self, peer: Peer, args: Raw, now: float) -> bool:
+        wish: ObjectName = decode_payload(args, ObjectName)
+        return self._router.unregister(peer, wish.object_name, now)
+
+    def _unsubscribe(self, peer: Peer, args: Raw, now: float) -> bool:
+        wish: ObjectTopic = decode_payload(args, ObjectTopic)
+        return self._router.subscriptions.remove(wish.object_name, wish.topic, peer)

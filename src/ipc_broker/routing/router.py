@@ -1,0 +1,378 @@
+"""The broker's brain: takes what each peer says, changes who owns what, and queues frames for the peers concerned.
+
+The shell calls `connect`, then `handle` for every message that arrives, `end_of_input` and `disconnect`; after a batch it
+takes the peers from `take_woken` and, for each, writes what its connection has to send, stops or goes on reading
+(`Peer.reads`), or closes it (`Peer.closing`). It calls `handle_timer` at `next_deadline`. Time is an argument, in
+seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from msgspec import Struct, structs
+
+from ..config import Limits
+from ..messages import (
+    Call,
+    Error,
+    HasObject,
+    HasObjectResult,
+    Invalid,
+    Message,
+    Publish,
+    RegisterObject,
+    Registered,
+    RegisterService,
+    Result,
+    Subscribe,
+    Subscribed,
+)
+from ..protocol.codec import encode, event_frame
+from ..protocol.framing import HEADER_SIZE
+from ..protocol.payload import encode_payload, unreadable_to_seed
+from .backpressure import Backpressure
+from .calls import Calls, PendingCall
+from .driver import Driver
+from .names import BROKER_OBJECT, Names
+from .peer import Credentials, Peer
+from .subscriptions import Subscriptions
+
+logger = logging.getLogger("ipc_broker")
+
+_LONGEST_TEXT = 4096  # of an error's message, which may quote what was sent: the frame must stay under the limit
+
+
+class Identity(Struct, frozen=True):
+    """Which broker this is: `epoch` is another for every run."""
+
+    version: str
+    epoch: str
+    pid: int
+
+
+class Totals(Struct):
+    """Counted since the broker started."""
+
+    connections: int = 0
+    calls: int = 0
+    results: int = 0
+    errors: int = 0
+    late_answers: int = 0
+    published: int = 0
+    delivered: int = 0
+    invalid_messages: int = 0
+
+
+class Router:
+    """See the module."""
+
+    def __init__(self, identity: Identity, limits: Limits, now: float) -> None:
+        self.identity = identity
+        self.limits = limits
+        self.started = now
+        self.peers: set[Peer] = set()
+        self.names = Names()
+        self.subscriptions = Subscriptions()
+        self.calls = Calls()
+        self.backpressure = Backpressure(limits)
+        self.totals = Totals()
+        self._driver = Driver(self)
+        self._woken: list[Peer] = []
+        self._last_id = 0
+        self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
+            Call: self._call,
+            Result: self._answer,
+            Error: self._error,
+            Publish: self._publish,
+            Subscribe: self._subscribe,
+            HasObject: self._has_object,
+            RegisterObject: self._register_object,
+            RegisterService: self._register_service,
+            Invalid: self._invalid,
+        }
+
+    # What the shell calls
+
+    def connect(self, credentials: Credentials = Credentials()) -> Peer:
+        self._last_id += 1
+        peer = Peer(self._last_id, credentials, self._woken.append, self.limits.max_frame)
+        self.peers.add(peer)
+        self.totals.connections += 1
+        return peer
+
+    def handle(self, peer: Peer, message: Message | Invalid, frame: bytes, now: float) -> None:
+        """`message` and `frame` as `Peer.connection.receive_data` gave them."""
+        self._handlers[type(message)](peer, message, frame, now)
+
+    def end_of_input(self, peer: Peer, now: float) -> None:
+        """The peer will send no more. A seed caller still gets the answers it waits for; anybody else is gone."""
+        peer.input_ended = True
+        self._drop_services_of(peer, now)
+        self._close_if_done(peer)
+
+    def disconnect(self, peer: Peer, now: float) -> None:
+        """The connection has ended. May be called again."""
+        if peer in self.peers:
+            self.peers.remove(peer)
+            self._drop_services_of(peer, now)
+            self.calls.abandon(peer)
+            self._wake(*self.backpressure.forget(peer))
+
+    def take_woken(self) -> list[Peer]:
+        """The peers that the shell has something to do for, since the last time; one may stand there twice."""
+        woken = self._woken.copy()
+        self._woken.clear()
+        return woken
+
+    def written(self, peer: Peer, now: float) -> None:
+        """The transport took bytes of the peer."""
+        self._wake(*self.backpressure.written(peer, now))
+
+    def next_deadline(self) -> float | None:
+        return self.backpressure.next_deadline()
+
+    def handle_timer(self, now: float) -> None:
+        self._wake(*self.backpressure.handle_timer(now))
+
+    # Calls and their answers
+
+    def _call(self, peer: Peer, call: Call, frame: bytes, now: float) -> None:
+        self.totals.calls += 1
+        if call.object_name == BROKER_OBJECT:
+            self._driver.call(peer, call, now)
+            return
+        worker = self.names.owner(call.object_name)
+        if worker is None:
+            self.refuse(peer, call.call_id, call.object_name, "no_such_object", f"No such object '{call.object_name}'")
+            return
+        reason = self._reason_to_refuse(peer, worker, call)
+        if reason is not None:
+            self.refuse(peer, call.call_id, call.object_name, *reason)
+            return
+        pending = self.calls.start(peer, worker, call.call_id, call.object_name, call.method)
+        if not worker.prefix or pending.worker_id != call.call_id:
+            frame = encode(Call(pending.worker_id, call.object_name, call.method, call.args))
+            if len(frame) > self.limits.max_frame + HEADER_SIZE:  # the other id made it longer
+                self.calls.finish(worker, pending.worker_id)
+                self.refuse(peer, call.call_id, call.object_name, "too_large", self.over_frame_limit(frame))
+                return
+        worker.send_frame(frame)
+
+    def _reason_to_refuse(self, peer: Peer, worker: Peer, call: Call) -> tuple[str, str] | None:
+        """The code and message of what speaks against the call, or None."""
+        if call.call_id in peer.calls:
+            return "invalid_args", f"the call id {call.call_id!r} is in flight already; use a new one for each call"
+        if not call.call_id.startswith(peer.prefix):
+            return (
+                "invalid_args",
+                f"the call id {call.call_id!r} does not begin with {peer.prefix!r}, as agreed in hello",
+            )
+        if len(peer.calls) >= self.limits.calls:
+            return (
+                "overloaded",
+                f"{self.limits.calls} calls of this connection are in flight, which is the limit (calls)",
+            )
+        if worker.connection.queued > self.limits.outbox:
+            return "overloaded", (
+                f"{worker.connection.queued} bytes wait for the worker of '{call.object_name}',"
+                f" over the limit of {self.limits.outbox} (outbox)"
+            )
+        if worker.is_seed and (unreadable := unreadable_to_seed(call.args)):
+            return "invalid_args", f"the worker of '{call.object_name}' cannot read these arguments: {unreadable}"
+        return None
+
+    def _answer(self, peer: Peer, answer: Result | Error, frame: bytes, now: float) -> None:
+        call = self.calls.finish(peer, answer.call_id) if answer.call_id is not None else None
+        if call is None:
+            self.totals.late_answers += 1
+            return
+        self.totals.results += 1
+        caller = call.caller
+        if caller.prefix and call.worker_id == call.call_id:
+            caller.send_frame(frame)
+        elif isinstance(answer, Error):
+            caller.connection.send(structs.replace(answer, call_id=call.call_id))
+        elif caller.is_seed and (unreadable := unreadable_to_seed(answer.value)):
+            self._fail(
+                call, "invalid_args", f"'{call.object_name}' answered what this program cannot read: {unreadable}"
+            )
+            return
+        else:
+            caller.connection.send(Result(call.call_id, answer.object_name, answer.value))
+        self._after_answer(caller)
+
+    def _error(self, peer: Peer, error: Error, frame: bytes, now: float) -> None:
+        self.totals.errors += 1
+        self._answer(peer, error, frame, now)
+
+    def _fail(self, call: PendingCall, code: str, message: str) -> None:
+        self.refuse(call.caller, call.call_id, call.object_name, code, message)
+        self._after_answer(call.caller)
+
+    def _after_answer(self, caller: Peer) -> None:
+        if caller.held_events and not caller.calls:
+            for event in caller.held_events:
+                caller.send_frame(event)
+            caller.held_events.clear()
+            caller.held_bytes = 0
+        if caller.connection.queued > self.limits.outbox:
+            self.close(caller, "overloaded", f"it left over {self.limits.outbox} bytes of answers unread (outbox)")
+        elif caller.input_ended:
+            self._close_if_done(caller)
+
+    # Events
+
+    def _publish(self, peer: Peer, event: Publish, frame: bytes, now: float) -> None:
+        if event.object_name == BROKER_OBJECT:
+            self.refuse(peer, None, BROKER_OBJECT, "permission_denied", "only the broker publishes as 'rob'")
+            return
+        self.totals.published += 1
+        subscribers = self.subscriptions.find((event.object_name, event.topic))
+        if subscribers is not None:
+            self._fan_out(subscribers, peer, event, event_frame(frame), now)
+
+    def _fan_out(
+        self, subscribers: Iterable[Peer], publisher: Peer | None, event: Publish, forwarded: bytes, now: float
+    ) -> None:
+        backlog = self.limits.backlog
+        to_seed_peers: list[Peer] = []
+        for subscriber in subscribers:
+            if not subscriber.prefix:
+                to_seed_peers.append(subscriber)
+            elif subscriber.lagging:
+                self.backpressure.drop(subscriber)
+            else:
+                subscriber.send_frame(forwarded)
+                self.totals.delivered += 1
+                if subscriber.connection.queued > backlog and publisher is not None:
+                    self._wake(*self.backpressure.filled(subscriber, publisher, now))
+        if to_seed_peers:
+            self._fan_out_to_seed_peers(to_seed_peers, publisher, event, forwarded, now)
+
+    def _fan_out_to_seed_peers(
+        self, subscribers: list[Peer], publisher: Peer | None, event: Publish, forwarded: bytes, now: float
+    ) -> None:
+        if publisher is not None and (unreadable := unreadable_to_seed(event.args)):
+            message = f"subscribers of '{event.object_name}' cannot read this event: {unreadable}"
+            self.refuse(publisher, None, event.object_name, "invalid_args", message)
+            return
+        for subscriber in subscribers:
+            if subscriber.lagging or subscriber.held_bytes > self.limits.backlog:
+                self.backpressure.drop(subscriber)
+                continue
+            self.totals.delivered += 1
+            if subscriber.calls:
+                subscriber.held_events.append(forwarded)
+                subscriber.held_bytes += len(forwarded)
+                continue
+            subscriber.send_frame(forwarded)
+            if subscriber.connection.queued > self.limits.backlog and publisher is not None:
+                self._wake(*self.backpressure.filled(subscriber, publisher, now))
+
+    def _announce(self, topic: str, name: str, now: float) -> None:
+        """Publishes an event of the broker's own object."""
+        subscribers = self.subscriptions.find((BROKER_OBJECT, topic))
+        if subscribers is not None:
+            event = Publish(BROKER_OBJECT, topic, encode_payload({"object": name}))
+            self._fan_out(subscribers, None, event, event_frame(encode(event)), now)
+
+    def _subscribe(self, peer: Peer, wish: Subscribe, frame: bytes, now: float) -> None:
+        if len(peer.subscriptions) >= self.limits.subscriptions:
+            message = (
+                f"this connection has {self.limits.subscriptions} subscriptions, which is the limit (subscriptions)"
+            )
+            self.refuse(peer, None, wish.object_name, "overloaded", message)
+            return
+        self.subscriptions.add(wish.object_name, wish.topic, peer)
+        peer.connection.send(Subscribed(wish.object_name, wish.topic))
+
+    # Names
+
+    def _register_object(self, peer: Peer, wish: RegisterObject, frame: bytes, now: float) -> None:
+        name = wish.object_name
+        if name == BROKER_OBJECT:
+            self.refuse(peer, None, name, "name_taken", "the name 'rob' is the broker's own; choose another")
+        elif not name:
+            self.refuse(peer, None, name, "invalid_args", "an object needs a name that is not empty")
+        elif len(peer.names) >= self.limits.names:
+            message = f"this connection has {self.limits.names} objects, which is the limit (names)"
+            self.refuse(peer, None, name, "overloaded", message)
+        elif (owner := self.names.register(name, peer)) is not peer:
+            self.refuse(peer, None, name, "name_taken", f"the name '{name}' is taken by {owner.describe()}")
+        else:
+            peer.connection.send(Registered(name))
+            self._announce("object.registered", name, now)
+            logger.info("%s serves '%s'", peer.describe(), name)
+
+    def unregister(self, peer: Peer, name: str, now: float) -> bool:
+        """False when the name was not the peer's. The calls for it that are in flight end with `worker_lost`."""
+        if not self.names.unregister(name, peer):
+            return False
+        self._announce("object.lost", name, now)
+        logger.info("%s no longer serves '%s'", peer.describe(), name)
+        for call in self.calls.take_all_of(peer, name):
+            self._fail(call, "worker_lost", f"the worker of '{name}' stopped serving it before it answered")
+        return True
+
+    def _register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
+        logger.warning(
+            "%s wants '%s' to be started by the service '%s': ignored, this broker starts no services",
+            peer.describe(),
+            wish.object_name,
+            wish.service_name,
+        )
+
+    def _has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:
+        exists = question.object_name in self.names or question.object_name == BROKER_OBJECT
+        peer.connection.send(HasObjectResult(question.object_name, exists))
+
+    # What goes wrong
+
+    def _invalid(self, peer: Peer, message: Invalid, frame: bytes, now: float) -> None:
+        self.totals.invalid_messages += 1
+        logger.warning("%s sent what is no message: %s", peer.describe(), message.reason)
+        self.refuse(peer, message.call_id, BROKER_OBJECT, message.code, message.reason)
+        # It may have been an answer, and nobody can tell to which call.
+        for call in self.calls.take_all_of(peer):
+            self._fail(
+                call, "worker_lost", f"the worker of '{call.object_name}' sent what is no message: {message.reason}"
+            )
+
+    def refuse(self, peer: Peer, call_id: str | None, object_name: str, code: str, message: str) -> None:
+        """Sends an `Error`; to a seed peer only the fields that its own broker sends."""
+        self.totals.errors += 1
+        message = message[:_LONGEST_TEXT]
+        if peer.is_seed:
+            peer.connection.send(Error(call_id, object_name, message))
+        else:
+            delivered = "maybe" if code == "worker_lost" else "no"
+            peer.connection.send(Error(call_id, object_name, message, code=code, delivered=delivered))
+
+    def close(self, peer: Peer, code: str, reason: str) -> None:
+        """Sends the reason to the peer and has the shell close the connection."""
+        logger.warning("%s is disconnected: %s", peer.describe(), reason)
+        self.refuse(peer, None, BROKER_OBJECT, code, reason)
+        peer.connection.close()
+        self._wake(peer)
+
+    def over_frame_limit(self, frame: bytes) -> str:
+        return f"a frame of {len(frame) - HEADER_SIZE} bytes is over the limit of {self.limits.max_frame} bytes (max_frame)"
+
+    def _drop_services_of(self, peer: Peer, now: float) -> None:
+        self.subscriptions.remove_all(peer)
+        for call in self.calls.take_all_of(peer):
+            message = f"the worker of '{call.object_name}' was lost before it answered '{call.method}'"
+            self._fail(call, "worker_lost", message)
+        for name in sorted(peer.names):
+            self.unregister(peer, name, now)
+
+    def _close_if_done(self, peer: Peer) -> None:
+        if not (peer.is_seed and peer.calls):
+            peer.connection.close()
+            self._wake(peer)
+
+    def _wake(self, *peers: Peer) -> None:
+        self._woken.extend(peers)

@@ -1,0 +1,8 @@
+"""The brain of clients and workers, without I/O and without a clock."""
+
+from .replies import Reply as Reply
+from .replies import deadline_exceeded as deadline_exceeded
+from .session import BROKER_OBJECT as BROKER_OBJECT
+from .session import Server as Server
+from .session import Session as Session
+from .session import Sink as Sink

@@ -1,0 +1,145 @@
+"""Who waits for an answer: calls by their id, everything else by the names that come back in the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from msgspec import UNSET, MsgspecError, Raw, Struct
+
+from ..deadlines import Deadlines
+from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, call_error
+from ..messages import Error
+from ..protocol.payload import decode_payload
+
+
+class Reply(Protocol):
+    """Where an answer goes: an `asyncio.Future` is one. Nothing is set when it is `done` already: cancelled, or timed out."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, exception: Any, /) -> None: ...
+
+
+class PendingCall(Struct, gc=False):
+    reply: Reply
+    object_name: str
+    method: str
+    timeout: float | None
+    bucket: dict[str, None] | None
+
+
+class PendingCalls:
+    """The calls in flight of one connection, and their deadlines."""
+
+    __slots__ = ("_calls", "_deadlines", "next_deadline")
+
+    def __init__(self) -> None:
+        self._calls: dict[str, PendingCall] = {}
+        self._deadlines: Deadlines[str] = Deadlines()
+        self.next_deadline = self._deadlines.next_deadline
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, call_id: str, reply: Reply, object_name: str, method: str, now: float, timeout: float | None) -> None:
+        bucket = self._deadlines.add(call_id, now + timeout) if timeout is not None else None
+        self._calls[call_id] = PendingCall(reply, object_name, method, timeout, bucket)
+
+    def take(self, call_id: str) -> PendingCall | None:
+        call = self._calls.pop(call_id, None)
+        if call is not None and call.bucket is not None:
+            del call.bucket[call_id]
+        return call
+
+    def expire(self, now: float) -> None:
+        for call_id in self._deadlines.expired(now):
+            call = self._calls.pop(call_id)
+            _refuse(call.reply, deadline_exceeded(call.object_name, call.method, call.timeout))
+
+    def lose(self, reason: str) -> None:
+        """The connection is gone."""
+        for call in self._calls.values():
+            _refuse(call.reply, ConnectionLost(reason, object=call.object_name, method=call.method))
+        self._calls.clear()
+
+
+Question = tuple[str, ...]
+"""The type of the answer, and the names that come back in it."""
+
+
+class Questions:
+    """Messages that are answered by name: the broker answers them in the order they were asked."""
+
+    __slots__ = ("_replies",)
+
+    def __init__(self) -> None:
+        self._replies: dict[Question, list[Reply]] = {}
+
+    def __contains__(self, question: Question) -> bool:
+        return question in self._replies
+
+    def ask(self, question: Question, reply: Reply) -> None:
+        self._replies.setdefault(question, []).append(reply)
+
+    def settle(self, question: Question, result: object = None) -> None:
+        """The answer for whoever asked first."""
+        replies = self._replies.get(question)
+        if replies is not None:
+            reply = replies.pop(0)
+            if not replies:
+                del self._replies[question]
+            if not reply.done():
+                reply.set_result(result)
+
+    def settle_all(self, question: Question) -> None:
+        """The answer for all who asked."""
+        for reply in self._replies.pop(question, ()):
+            if not reply.done():
+                reply.set_result(None)
+
+    def find(self, kinds: Iterable[str], name: str) -> Question | None:
+        """The first question of these kinds about the name that is not answered."""
+        return next((question for question in self._replies if question[0] in kinds and question[1] == name), None)
+
+    def fail(self, question: Question, error: IPCError) -> None:
+        for reply in self._replies.pop(question, ()):
+            _refuse(reply, error)
+
+    def lose(self, reason: str) -> None:
+        """The connection is gone."""
+        for question in list(self._replies):
+            self.fail(question, ConnectionLost(reason))
+
+
+def deadline_exceeded(object_name: str, method: str, timeout: float | None) -> DeadlineExceeded:
+    message = f"'{object_name}' did not answer '{method}' within {timeout:g} s"
+    return DeadlineExceeded(message, object=object_name, method=method)
+
+
+def exception_of(error: Error, call: PendingCall) -> CallError:
+    """What the caller gets for an `Error`."""
+    code = error.code
+    if not code:  # from a program of the Rust crate, or its broker
+        code = "no_such_object" if error.message == f"No such object '{call.object_name}'" else "remote_error"
+    return call_error(
+        code,
+        error.message,
+        object=call.object_name,
+        method=call.method,
+        data=None if error.data is UNSET else _data_of(error.data),
+        delivered=error.delivered or None,
+        type=error.type,
+    )
+
+
+def _data_of(data: Raw) -> Any:
+    try:
+        return decode_payload(data)
+    except (MsgspecError, RecursionError) as error:
+        return f"<unreadable: {error}>"
+
+
+def _refuse(reply: Reply, error: IPCError) -> None:
+    if not reply.done():
+        reply.set_exception(error)

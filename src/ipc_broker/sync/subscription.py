@@ -1,0 +1,102 @@
+"""A subscription of the blocking client."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+from msgspec import MsgspecError
+
+from .. import messages
+from ..errors import ClientClosed
+from ..events import Event, Gap
+from ..protocol.payload import decode_payload, reason_of
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class Subscription:
+    """What `client.subscribe` gives: iterate over it, or `get` one event; `with` closes it at the end.
+
+    Every event published from the subscription on comes, in each publisher's order. Nothing reads the connection while no
+    thread waits for an event or an answer, so take events as they come: the broker keeps a bounded backlog. A `Gap` stands
+    where events were missed. The iteration ends when the subscription or its client is closed.
+    """
+
+    def __init__(self, client: Client, object_name: str, topic: str) -> None:
+        self.object = object_name
+        self.topic = topic
+        self.open = True
+        self._client = client
+        self._waiting: deque[messages.Event | Gap] = deque()
+
+    @property
+    def pending(self) -> int:
+        """Events that have come and were not taken."""
+        return len(self._waiting)
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.object!r} {self.topic!r} {'open' if self.open else 'closed'} pending={self.pending}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event | Gap:
+        event = self._next(None)
+        if event is None:
+            raise StopIteration
+        return event
+
+    def get(self, timeout: float | None = None) -> Event | Gap:
+        """The next event. Raises TimeoutError when none came within `timeout` seconds, ClientClosed when none can come."""
+        event = self._next(timeout)
+        if event is None:
+            raise ClientClosed(f"the subscription of '{self.object}' '{self.topic}' was closed")
+        return event
+
+    def close(self) -> None:
+        """No more events come; those that wait can still be taken. May be called again."""
+        if self.open:
+            self.open = False
+            self._client.unsubscribe(self)
+
+    def done(self) -> bool:
+        """Whether a thread that waits here has something to take."""
+        return bool(self._waiting) or not self.open
+
+    def _next(self, timeout: float | None) -> Event | Gap | None:
+        while True:
+            try:
+                event = self._waiting.popleft()
+            except IndexError:
+                if not self.open:
+                    return None
+                if not self._client.wait_until(self.done, timeout):
+                    raise TimeoutError(f"no event of '{self.object}' '{self.topic}' within {timeout:g} s") from None
+            else:
+                return event if isinstance(event, Gap) else self._event(event)
+
+    def _event(self, event: messages.Event) -> Event | Gap:
+        try:
+            return Event(event.object_name, event.topic, decode_payload(event.args))
+        except (MsgspecError, RecursionError) as error:
+            import logging
+
+            reason = reason_of(error)
+            logging.getLogger("ipc_broker").warning("an event of '%s' cannot be read: %s", self.object, reason)
+            return Gap(self.object, self.topic, missed=1)
+
+    # What the session tells
+
+    def deliver(self, event: messages.Event) -> None:
+        self._waiting.append(event)
+
+    def interrupted(self) -> None:
+        self._waiting.append(Gap(self.object, self.topic))

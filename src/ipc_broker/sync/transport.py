@@ -1,0 +1,134 @@
+"""The blocking client's bytes: one shape for sockets and named pipes."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from ..address import Address
+from ..errors import ConfigError, ConnectFailed
+
+CHUNK = 256 * 1024
+
+
+class Transport(Protocol):
+    """`send` and `recv` may be called by two threads at once, each of them by one at a time."""
+
+    def send(self, data: bytes, timeout: float | None) -> None:
+        """All of it, or OSError; TimeoutError after `timeout` seconds without progress."""
+
+    def recv(self, timeout: float | None) -> bytes:
+        """At least one byte, b"" at the end of the stream; TimeoutError when nothing came, which loses nothing."""
+
+    def close(self) -> None:
+        """Whoever is in `recv` or `send` comes back. May be called again."""
+
+
+def open_transport(address: Address, timeout: float | None) -> Transport:
+    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport."""
+    try:
+        match address.scheme:
+            case "unix":
+                if sys.platform == "win32":
+                    raise ConfigError(f"{address}: Windows' Python has no Unix sockets; use pipe://NAME or tcp://...")
+                return SocketTransport.connect(socket.AF_UNIX, address.location, timeout)
+            case "tcp":
+                connected = socket.create_connection((address.location, address.port), timeout)
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return SocketTransport(connected)
+            case "pipe":
+                return _open_pipe(address, timeout)
+            case "tls":
+                raise ConfigError(f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface")
+    except TimeoutError as error:
+        raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConnectFailed(f"no broker at {address} ({reason}); start one with: ipc-broker --listen {address}") from error
+
+
+if sys.platform == "win32":
+
+    def _open_pipe(address: Address, timeout: float | None) -> Transport:
+        from .pipe import PipeTransport
+
+        return PipeTransport.connect(address.location, timeout)
+
+else:
+
+    def _open_pipe(address: Address, timeout: float | None) -> Transport:
+        raise ConfigError(f"{address}: named pipes are Windows'; use unix:///path or tcp://127.0.0.1:5123")
+
+
+class SocketTransport:
+    """A connected stream socket. It is non-blocking: two threads can wait for it, each with its own timeout."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+        self._readable = _waiter(connected, for_reading=True)
+        self._writable = _waiter(connected, for_reading=False)
+
+    @classmethod
+    def connect(cls, family: int, where: str, timeout: float | None) -> SocketTransport:
+        connecting = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connecting.settimeout(timeout)
+            connecting.connect(where)
+        except BaseException:
+            connecting.close()
+            raise
+        return cls(connecting)
+
+    def send(self, data: bytes, timeout: float | None) -> None:
+        rest = memoryview(data)
+        while True:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                pass
+            if not rest:
+                return
+            if not self._writable(timeout):
+                raise TimeoutError(f"the broker took nothing for {timeout:g} s")
+
+    def recv(self, timeout: float | None) -> bytes:
+        while True:
+            if not self._readable(timeout):
+                raise TimeoutError("nothing came")
+            try:
+                return self._socket.recv(CHUNK)
+            except BlockingIOError:
+                continue  # woken for nothing, as select(2) warns
+            except ConnectionResetError:
+                return b""
+
+    def close(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
+        except OSError as error:
+            if error.errno not in (errno.ENOTCONN, errno.EBADF, errno.EINVAL):
+                raise
+        self._socket.close()
+
+
+if hasattr(select, "poll"):
+
+    def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], bool]:
+        poller = select.poll()
+        poller.register(connected, select.POLLIN if for_reading else select.POLLOUT)
+        poll = poller.poll
+        return lambda timeout: bool(poll(None if timeout is None else max(timeout, 0.0) * 1000))
+
+else:  # Windows
+
+    def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], bool]:
+        def wait(timeout: float | None) -> bool:
+            readers, writers = ([connected], []) if for_reading else ([], [connected])
+            return any(select.select(readers, writers, [], None if timeout is None else max(timeout, 0.0)))
+
+        return wait
