@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .aio.client import Client as Client
     from .aio.client import connect as connect
     from .aio.worker import Worker as Worker
+    from .context import current_call as current_call
     from .config import BrokerConfig as BrokerConfig
     from .config import Limits as Limits
     from .errors import ActivationFailed as ActivationFailed
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from .events import Event as Event
     from .events import Gap as Gap
     from .interface import SharedObject as SharedObject
-    from .interface import current_call as current_call
     from .interface import inline as inline
 
 _HOMES = {
@@ -48,8 +48,9 @@ _HOMES = {
     ".aio.client": ("Client", "connect"),
     ".aio.worker": ("Worker",),
     ".config": ("BrokerConfig", "Limits"),
+    ".context": ("current_call",),
     ".events": ("Event", "Gap"),
-    ".interface": ("SharedObject", "current_call", "inline"),
+    ".interface": ("SharedObject", "inline"),
     ".errors": (
         "ActivationFailed",
         "CallCancelled",

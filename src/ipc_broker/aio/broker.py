@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-import sys
 from typing import cast
 
 from ..address import parse_address
@@ -16,6 +14,7 @@ from ..errors import IPCError
 from ..routing.peer import Peer
 from ..routing.router import Identity, Router
 from ..version import VERSION
+from .signals import on_stop_signal
 from .transport import WRITE_BUFFER, Listener, listen, raise_descriptor_limit
 from .unix import peer_credentials
 
@@ -222,11 +221,8 @@ class _PeerProtocol(asyncio.Protocol):
 async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:
     """A broker until SIGINT or SIGTERM; then it closes. Raises ListenFailed."""
     async with Broker(config) as broker:
-        if sys.platform != "win32":
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, broker.stop)
-        if ready is not None:
-            ready.set_result(broker)
-        await broker.serve()
-        logger.info("stopping")
+        with on_stop_signal(broker.stop):
+            if ready is not None:
+                ready.set_result(broker)
+            await broker.serve()
+            logger.info("stopping")

@@ -83,7 +83,13 @@ class Client:
     ) -> Any: ...
     @overload
     async def call(
-        self, object: str, method: str, args: object = None, *, timeout: float | None = DEFAULT_TIMEOUT, returns: type[T]
+        self,
+        object: str,
+        method: str,
+        args: object = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        returns: type[T],
     ) -> T: ...
     async def call(
         self,
@@ -172,11 +178,9 @@ class Client:
 
     async def _call(self, object: str, method: str, args: Raw, timeout: float | None) -> Raw:
         link = self.link
-        loop = link.loop
         if not link.session.ready:
-            started = loop.time()
-            await link.wait_ready(timeout)
-            timeout = timeout if timeout is None else max(timeout - (loop.time() - started), 0.0)
+            timeout = await link.wait_ready(timeout)
+        loop = link.loop
         answer: asyncio.Future[Raw] = loop.create_future()
         call_id = link.session.call(object, method, args, answer, loop.time(), timeout)
         if timeout is not None:

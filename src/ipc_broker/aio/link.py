@@ -17,6 +17,7 @@ from .transport import WRITE_BUFFER, open_connection
 
 logger = logging.getLogger("ipc_broker")
 
+
 class Ends(Protocol):
     """Something that lives as long as its link."""
 
@@ -60,7 +61,9 @@ class Link:
                     protocol.transport.abort()
                     raise
         except TimeoutError as error:
-            raise ConnectFailed(f"{self.address} accepts connections but did not answer within {timeout:g} s") from error
+            raise ConnectFailed(
+                f"{self.address} accepts connections but did not answer within {timeout:g} s"
+            ) from error
         except ConnectionLost as error:
             raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
 
@@ -85,9 +88,11 @@ class Link:
         if self.closed:
             raise ClientClosed(f"the client of {self.address} was closed; connect again")
 
-    async def wait_ready(self, timeout: float | None) -> None:
-        """Until there is a connection. Raises ClientClosed, DeadlineExceeded."""
+    async def wait_ready(self, timeout: float | None) -> float | None:
+        """Until there is a connection; gives what is left of `timeout`. Raises ClientClosed, DeadlineExceeded."""
         self.require_open()
+        now = asyncio.get_running_loop().time
+        started = now()
         try:
             async with asyncio.timeout(timeout):
                 await self._ready.wait()
@@ -95,6 +100,7 @@ class Link:
             message = f"there was no connection to {self.address} within {timeout:g} s"
             raise DeadlineExceeded(message, delivered="no") from error
         self.require_open()
+        return None if timeout is None else max(timeout - (now() - started), 0.0)
 
     async def wait_writable(self) -> None:
         """Hands what is queued to the kernel, and waits while it takes no more."""
@@ -235,4 +241,3 @@ def backoff() -> Iterator[float]:
     while True:
         yield delay * random.uniform(0.75, 1.25)
         delay = min(delay * 2, 0.5)
-

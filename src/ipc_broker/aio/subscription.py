@@ -118,7 +118,9 @@ class Subscription:
                 if inspect.isawaitable(result):
                     await result
             except Exception:
-                logger.exception("the callback for '%s' '%s' failed; it goes on with the next event", self.object, self.topic)
+                logger.exception(
+                    "the callback for '%s' '%s' failed; it goes on with the next event", self.object, self.topic
+                )
 
     def _take(self) -> Event | Gap:
         event = self._waiting.popleft()

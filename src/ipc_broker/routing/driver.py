@@ -30,11 +30,13 @@ class Refused(Exception):
         self.code = code
 
 
-class ObjectName(Struct, forbid_unknown_fields=True):
+class Unregister(Struct, forbid_unknown_fields=True):
     object_name: str
+    keep_calls: bool = False
+    """Whether the calls in flight will still be answered; otherwise they end with `worker_lost`."""
 
 
-class ObjectTopic(Struct, forbid_unknown_fields=True):
+class Unsubscribe(Struct, forbid_unknown_fields=True):
     object_name: str
     topic: str
 
@@ -121,9 +123,13 @@ class Driver:
         }
 
     def _unregister(self, peer: Peer, args: Raw, now: float) -> bool:
-        wish: ObjectName = decode_payload(args, ObjectName)
-        return self._router.unregister(peer, wish.object_name, now)
+        wish: Unregister = decode_payload(args, Unregister)
+        if not self._router.unregister(peer, wish.object_name, now):
+            return False
+        if not wish.keep_calls:
+            self._router.lose_calls(peer, f"its worker stopped serving '{wish.object_name}'", wish.object_name)
+        return True
 
     def _unsubscribe(self, peer: Peer, args: Raw, now: float) -> bool:
-        wish: ObjectTopic = decode_payload(args, ObjectTopic)
+        wish: Unsubscribe = decode_payload(args, Unsubscribe)
         return self._router.subscriptions.remove(wish.object_name, wish.topic, peer)

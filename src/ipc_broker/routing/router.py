@@ -308,14 +308,17 @@ class Router:
             logger.info("%s serves '%s'", peer.describe(), name)
 
     def unregister(self, peer: Peer, name: str, now: float) -> bool:
-        """False when the name was not the peer's. The calls for it that are in flight end with `worker_lost`."""
+        """False when the name was not the peer's. The calls it was given stay with it."""
         if not self.names.unregister(name, peer):
             return False
         self._announce("object.lost", name, now)
         logger.info("%s no longer serves '%s'", peer.describe(), name)
-        for call in self.calls.take_all_of(peer, name):
-            self._fail(call, "worker_lost", f"the worker of '{name}' stopped serving it before it answered")
         return True
+
+    def lose_calls(self, worker: Peer, why: str, object_name: str | None = None) -> None:
+        """The calls that the worker was given, of one object or all, will not be answered any more."""
+        for call in self.calls.take_all_of(worker, object_name):
+            self._fail(call, "worker_lost", f"'{call.object_name}' will not answer '{call.method}': {why}")
 
     def _register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
         logger.warning(
@@ -363,9 +366,7 @@ class Router:
 
     def _drop_services_of(self, peer: Peer, now: float) -> None:
         self.subscriptions.remove_all(peer)
-        for call in self.calls.take_all_of(peer):
-            message = f"the worker of '{call.object_name}' was lost before it answered '{call.method}'"
-            self._fail(call, "worker_lost", message)
+        self.lose_calls(peer, "its worker was lost")
         for name in sorted(peer.names):
             self.unregister(peer, name, now)
 

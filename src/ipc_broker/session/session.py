@@ -240,11 +240,15 @@ class Session:
         if self.ready:
             self._register(name)
 
-    def withdraw(self, name: str, reply: Reply, now: float) -> None:
-        """`reply` is set when the broker knows that the object is no longer served."""
+    def withdraw(self, name: str, reply: Reply, now: float, keep_calls: bool = False) -> None:
+        """`reply` is set when the broker knows that the object is no longer served.
+
+        Calls of it that run end with `WorkerLost`, unless `keep_calls` says that they will still be answered.
+        """
         self.exposed.discard(name)
         if self.ready and self.welcome is not None:
-            self.call(BROKER_OBJECT, "unregister", encode_payload({"object_name": name}), reply, now)
+            args = encode_payload({"object_name": name, "keep_calls": keep_calls})
+            self.call(BROKER_OBJECT, "unregister", args, reply, now)
         else:
             reply.set_result(None)
 

@@ -164,9 +164,7 @@ class Client:
         self._subscriptions.discard(subscription)
         if not self._closed and self._session.ready:
             object_name, topic = subscription.object, subscription.topic
-            self._ask(
-                lambda answer: self._session.unsubscribe(object_name, topic, subscription, answer, now=0.0)
-            )
+            self._ask(lambda answer: self._session.unsubscribe(object_name, topic, subscription, answer, now=0.0))
 
     def has(self, object: str) -> bool:
         """Whether somebody serves the object."""
@@ -317,7 +315,9 @@ class Client:
     def _log_notice(self, notice: Error | Invalid) -> None:
         import logging
 
-        what = f"sent what is no message: {notice.reason}" if isinstance(notice, Invalid) else f"refused: {notice.message}"
+        what = (
+            f"sent what is no message: {notice.reason}" if isinstance(notice, Invalid) else f"refused: {notice.message}"
+        )
         logging.getLogger("ipc_broker").warning("%s %s", self._address, what)
 
     def _require_open(self) -> None:

@@ -37,7 +37,9 @@ class Subscription:
         return len(self._waiting)
 
     def __repr__(self) -> str:
-        return f"<Subscription {self.object!r} {self.topic!r} {'open' if self.open else 'closed'} pending={self.pending}>"
+        return (
+            f"<Subscription {self.object!r} {self.topic!r} {'open' if self.open else 'closed'} pending={self.pending}>"
+        )
 
     def __enter__(self) -> Self:
         return self

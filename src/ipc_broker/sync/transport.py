@@ -43,12 +43,16 @@ def open_transport(address: Address, timeout: float | None) -> Transport:
             case "pipe":
                 return _open_pipe(address, timeout)
             case "tls":
-                raise ConfigError(f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface")
+                raise ConfigError(
+                    f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface"
+                )
     except TimeoutError as error:
         raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ConnectFailed(f"no broker at {address} ({reason}); start one with: ipc-broker --listen {address}") from error
+        raise ConnectFailed(
+            f"no broker at {address} ({reason}); start one with: ipc-broker --listen {address}"
+        ) from error
 
 
 if sys.platform == "win32":
@@ -116,7 +120,7 @@ class SocketTransport:
         self._socket.close()
 
 
-if hasattr(select, "poll"):
+if sys.platform != "win32":
 
     def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], bool]:
         poller = select.poll()
@@ -124,7 +128,7 @@ if hasattr(select, "poll"):
         poll = poller.poll
         return lambda timeout: bool(poll(None if timeout is None else max(timeout, 0.0) * 1000))
 
-else:  # Windows
+else:
 
     def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], bool]:
         def wait(timeout: float | None) -> bool:

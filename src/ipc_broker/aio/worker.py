@@ -1,0 +1,288 @@
+"""The worker: serves Python objects to whoever calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from msgspec import MsgspecError, Raw
+
+from ..context import CurrentCall, set_current_call
+from ..errors import ClientClosed, IPCError, NameTaken
+from ..interface import Method, SharedObject, method_of, methods_of
+from ..messages import Call
+from ..protocol.connection import Connection
+from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+from .client import Client
+from .signals import on_stop_signal
+
+logger = logging.getLogger("ipc_broker")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+RETRY_NAME = 1.0
+"""Seconds until a name that was taken after a reconnect is asked for again."""
+
+DRAIN_TIMEOUT = 5.0
+"""Seconds that running methods may take to end when the worker stops."""
+
+
+class Worker:
+    """Serves objects until it is stopped; waits for a broker, and connects again, for ever.
+
+        worker = Worker()
+        worker.add("math", Calculator())
+        worker.run()
+
+    Within asyncio: `await worker.serve()`, or `async with worker:`, in which the objects are registered. `async def`
+    methods run on the event loop, `def` methods in a pool of `threads` threads, unless marked `inline`.
+    """
+
+    def __init__(self, address: str | None = None, *, name: str = "", threads: int = 64) -> None:
+        self.client = Client(address, name=name)
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._objects: dict[str, object] = {}
+        self._methods: dict[str, dict[str, Method]] = {}
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._registrations: dict[str, asyncio.Future[None]] = {}
+        self._stopping = asyncio.Event()
+        self._serving = False
+
+    @property
+    def address(self) -> str:
+        return self.client.address
+
+    def __repr__(self) -> str:
+        state = "serving" if self._serving else "stopped"
+        return f"<Worker {self.address} {state} objects={list(self._objects)} calls={len(self._running)}>"
+
+    def add(self, name: str, target: object) -> None:
+        """Serves the public methods of `target`, or a `SharedObject`, under `name`.
+
+        On a worker that serves already the registration goes out at once. Raises TypeError for a type hint that cannot be
+        checked, ValueError for a name that this worker serves already.
+        """
+        if name in self._objects:
+            raise ValueError(f"this worker serves '{name}' already; remove it first")
+        self._methods[name] = {} if isinstance(target, SharedObject) else methods_of(target)
+        self._objects[name] = target
+        if self._serving:
+            self.client.link.session.expose(name)
+
+    def remove(self, name: str) -> None:
+        """Stops serving the object; calls of it that run are cancelled, and their callers told."""
+        if name not in self._objects:
+            raise ValueError(f"this worker does not serve '{name}'; it serves {', '.join(self._objects) or 'nothing'}")
+        del self._objects[name], self._methods[name]
+        if self._serving:
+            link = self.client.link
+            link.session.withdraw(name, _nobody(link.loop), link.loop.time())
+            for task, object_name in self._running.items():
+                if object_name == name:
+                    task.cancel()
+
+    def method(self, object_name: str) -> Callable[[Function], Function]:
+        """Serves one function as a method of the object: `@worker.method("math")`."""
+
+        def decorate(function: Function) -> Function:
+            if object_name not in self._objects:
+                self.add(object_name, _Functions())
+            self._methods[object_name][function.__name__] = method_of(function.__name__, function, function)
+            return function
+
+        return decorate
+
+    def run(self) -> None:
+        """Serves until SIGINT or SIGTERM, then lets running calls end. Raises NameTaken."""
+        if sys.platform == "win32":
+            asyncio.run(self._run())
+        else:
+            import uvloop
+
+            uvloop.run(self._run())
+
+    async def _run(self) -> None:
+        with on_stop_signal(self.stop):
+            await self.serve()
+
+    async def serve(self) -> None:
+        """Serves until `stop`. Connects by itself outside of `async with worker`. Raises NameTaken."""
+        if self._serving:
+            await self._stopping.wait()
+            return
+        entering = asyncio.ensure_future(self._enter())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((entering, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if entering.done():
+                await entering
+                await stopping
+        finally:
+            for task in (entering, stopping):
+                task.cancel()
+            await asyncio.wait((entering, stopping))
+            await self._leave()
+
+    def stop(self) -> None:
+        """Makes `serve` and `run` end."""
+        self._stopping.set()
+
+    async def __aenter__(self) -> Worker:
+        """The objects are registered when this returns. Raises NameTaken."""
+        try:
+            await self._enter()
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._leave()
+
+    async def _enter(self) -> None:
+        link = self.client.link
+        if link.closed:
+            raise ClientClosed("this worker has served already; make a new one")
+        link.session.server = self
+        await link.open_patiently()
+        self._serving = True
+        self._registrations = {name: link.loop.create_future() for name in self._objects}
+        for name in self._objects:
+            link.session.expose(name)
+        await asyncio.gather(*self._registrations.values())
+
+    async def _leave(self) -> None:
+        """Takes no new calls, lets the running ones end, and closes."""
+        link = self.client.link
+        if self._serving:
+            for name in self._objects:
+                link.session.withdraw(name, _nobody(link.loop), link.loop.time(), keep_calls=True)
+        self._serving = False
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=DRAIN_TIMEOUT)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        await link.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # What the session tells
+
+    def call(self, call: Call, connection: Connection) -> None:
+        session = self.client.link.session
+        method = self._methods[call.object_name].get(call.method)
+        target = self._objects[call.object_name]
+        if isinstance(target, SharedObject):
+            self._start(call, connection, self._call_shared(target, call))
+            return
+        if method is None:
+            known = ", ".join(self._methods[call.object_name]) or "none"
+            message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
+            session.fail(call, connection, "no_such_method", message)
+            return
+        try:
+            positional, named = method.arguments(call.args)
+        except (MsgspecError, RecursionError) as error:
+            session.fail(call, connection, "invalid_args", reason_of(error))
+            return
+        if method.is_async:
+            self._start(call, connection, method.function(*positional, **named))
+        elif method.inline:
+            self._call_inline(call, connection, method, positional, named)
+        else:
+            self._start(call, connection, self._call_in_thread(method, positional, named))
+
+    def registered(self, name: str, error: IPCError | None) -> None:
+        first = self._registrations.pop(name, None)
+        if first is not None and not first.done():
+            if error is None:
+                first.set_result(None)
+            else:
+                first.set_exception(error)
+        elif error is not None:
+            logger.warning("'%s' is not served: %s", name, error)
+            if isinstance(error, NameTaken):
+                self.client.link.loop.call_later(RETRY_NAME, self._ask_again, name)
+
+    def interrupted(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+    def _ask_again(self, name: str) -> None:
+        if self._serving and name in self._objects and self.client.link.session.ready:
+            self.client.link.session.expose(name)
+
+    # Running methods
+
+    def _start(self, call: Call, connection: Connection, result: Any) -> None:
+        task = self.client.link.loop.create_task(self._answer(call, connection, result))
+        self._running[task] = call.object_name
+        task.add_done_callback(self._running.__delitem__)
+
+    async def _answer(self, call: Call, connection: Connection, result: Any) -> None:
+        set_current_call(CurrentCall(call.object_name, call.method, call.call_id))
+        try:
+            value = await result
+        except asyncio.CancelledError:
+            self.client.link.session.fail(
+                call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'"
+            )
+        except Exception as error:
+            self._raised(call, connection, error)
+        else:
+            self._succeed(call, connection, value)
+
+    def _call_inline(
+        self, call: Call, connection: Connection, method: Method, positional: tuple[Any, ...], named: Any
+    ) -> None:
+        context = contextvars.copy_context()
+        context.run(set_current_call, CurrentCall(call.object_name, call.method, call.call_id))
+        try:
+            value = context.run(method.function, *positional, **named)
+        except Exception as error:
+            self._raised(call, connection, error)
+        else:
+            self._succeed(call, connection, value)
+
+    async def _call_in_thread(self, method: Method, positional: tuple[Any, ...], named: Any) -> Any:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ipc-broker-worker")
+        context = contextvars.copy_context()
+        return await self.client.link.loop.run_in_executor(
+            self._pool, lambda: context.run(method.function, *positional, **named)
+        )
+
+    async def _call_shared(self, target: SharedObject, call: Call) -> Any:
+        return await target.call(call.method, decode_payload(call.args))
+
+    def _succeed(self, call: Call, connection: Connection, value: Any) -> None:
+        try:
+            payload: Raw = encode_payload(value)
+        except Unsendable as error:
+            self._raised(call, connection, TypeError(f"'{call.method}' returned what cannot be sent: {error}"))
+        else:
+            self.client.link.session.answer(call, connection, payload)
+
+    def _raised(self, call: Call, connection: Connection, error: Exception) -> None:
+        logger.warning("'%s.%s' raised", call.object_name, call.method, exc_info=error)
+        message = str(error) or type(error).__name__
+        self.client.link.session.fail(call, connection, "remote_error", message, type=type(error).__name__)
+
+
+class _Functions:
+    """What stands behind an object that is made of single functions."""
+
+
+def _nobody(loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    """A reply that nobody reads; a lost connection, which also takes the name away, is no news then."""
+    future: asyncio.Future[None] = loop.create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future

@@ -1,0 +1,165 @@
+"""A Python object as others see it: its public methods, and how the arguments on the wire become theirs.
+
+A map holds named arguments, a list positional ones, null none; anything else is one argument. They are checked against
+the type hints and converted to them by msgspec, which also words the errors.
+"""
+
+from __future__ import annotations
+
+import abc
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from .protocol.payload import decode_payload
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+_INLINE = "__ipc_broker_inline__"
+
+
+def inline(function: Function) -> Function:
+    """Marks a quick `def` method: it runs on the event loop instead of in a thread, and must not block."""
+    setattr(function, _INLINE, True)
+    return function
+
+
+class SharedObject(abc.ABC):
+    """The dynamic form of an object: every call comes to `call`, whatever its method."""
+
+    @abc.abstractmethod
+    async def call(self, method: str, args: Any) -> Any:
+        """`args` as they came: a map, a list, None, or one value. Raise `LookupError` for a method that there is not."""
+
+
+class Method:
+    """One method that others can call. `is_async` ones run on the loop, as `inline` ones do; the rest in a thread."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.inline = bool(getattr(function, _INLINE, False))
+        self.signature = inspect.signature(function)
+        hints = _type_hints(function)
+        self._hints = {name: hints.get(name, Any) for name in self.signature.parameters}
+        parameters = self.signature.parameters.values()
+        self._variable = any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters)
+        self._keyword_only = tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+        if not self._variable:
+            positional = [one for one in parameters if one.kind is not one.KEYWORD_ONLY]
+            self._count = len(positional)
+            self._decode_named = self._decoder(list(parameters), array_like=False)
+            self._decode_positional = self._decoder(positional, array_like=True)
+
+    def arguments(self, args: Raw) -> Arguments:
+        """Raises msgspec.MsgspecError or RecursionError where they do not fit."""
+        data = bytes(args)
+        first = data[:1]
+        if self._variable:
+            return self._bind(decode_payload(args))
+        if first == b"{":
+            values = msgspec.structs.astuple(self._decode_named(data))
+            if self._keyword_only:
+                return values[: self._count], dict(zip(self._keyword_only, values[self._count :], strict=True))
+            return values, {}
+        if data == b"null":
+            data = b"[]"
+        elif first != b"[":
+            data = b"[%b]" % data
+        values = msgspec.structs.astuple(self._decode_positional(data))
+        if self._keyword_only:
+            # Given by position they can only have their defaults, which Python fills in itself.
+            self._require_defaults()
+        return values, {}
+
+    def _decoder(self, parameters: list[inspect.Parameter], *, array_like: bool) -> Callable[[bytes], Any]:
+        fields: list[tuple[str, Any, Any]] = []
+        for one in parameters:
+            has_default = one.default is not one.empty
+            # A factory, so that a mutable default is the very object Python would use.
+            given = msgspec.field(default_factory=partial(_same, one.default)) if has_default else msgspec.field()
+            fields.append((one.name, self._hints[one.name], given))
+        struct = msgspec.defstruct(
+            self.name, fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, module=__name__
+        )
+        return msgspec.json.Decoder(struct).decode
+
+    def _bind(self, value: Any) -> Arguments:
+        """For *args and **kwargs, which have no fixed shape."""
+        try:
+            if isinstance(value, dict):
+                bound = self.signature.bind(**value)
+            elif isinstance(value, list):
+                bound = self.signature.bind(*value)
+            else:
+                bound = self.signature.bind(*([] if value is None else [value]))
+        except TypeError as error:
+            raise msgspec.ValidationError(str(error)) from error
+        for name, given in bound.arguments.items():
+            hint = self._hints[name]
+            kind = self.signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[name] = tuple(msgspec.convert(one, hint) for one in given)
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[name] = {key: msgspec.convert(one, hint) for key, one in given.items()}
+            else:
+                bound.arguments[name] = msgspec.convert(given, hint)
+        return bound.args, bound.kwargs
+
+    def _require_defaults(self) -> None:
+        for name in self._keyword_only:
+            if self.signature.parameters[name].default is inspect.Parameter.empty:
+                raise msgspec.ValidationError(f"Object missing required field `{name}`, which must be given by name")
+
+    def __repr__(self) -> str:
+        return f"<Method {self.name}{self.signature}>"
+
+
+def methods_of(target: object) -> dict[str, Method]:
+    """The public methods of an object: functions of its class or its own whose names begin with no underscore.
+
+    Raises TypeError for a type hint that cannot be checked.
+    """
+    names = [name for name in dir(target) if not name.startswith("_")]
+    methods: dict[str, Method] = {}
+    for name in names:
+        found = inspect.getattr_static(target, name)
+        if isinstance(found, staticmethod | classmethod) or inspect.isfunction(found) or inspect.isbuiltin(found):
+            methods[name] = method_of(name, getattr(target, name), target)
+    return methods
+
+
+def method_of(name: str, function: Callable[..., Any], owner: object) -> Method:
+    """Raises TypeError for a type hint that cannot be checked."""
+    try:
+        return Method(name, function)
+    except (TypeError, ValueError) as error:
+        reason = f"cannot expose {type(owner).__name__}.{name}: {error}; begin its name with _ to keep it private"
+        raise TypeError(reason) from error
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
+    function = inspect.unwrap(function)
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, AttributeError, TypeError):
+        # A name that exists for type checkers only; the hints beside it still count.
+        hints: dict[str, Any] = {}
+        for name, hint in getattr(function, "__annotations__", {}).items():
+            lone = type("_", (), {"__annotations__": {name: hint}})
+            try:
+                hints |= typing.get_type_hints(lone, getattr(function, "__globals__", {}), include_extras=True)
+            except (NameError, AttributeError, TypeError):
+                hints[name] = Any
+        return hints
