@@ -49,9 +49,14 @@ def render_json(value: object) -> str:
     return document if document.isprintable() else "".join(map(_escaped_if_unsafe, document))
 
 
+def render_message(text: str) -> str:
+    """A text for people, which may span lines."""
+    return "".join(char if char == "\n" else _escaped_if_unsafe(char) for char in text)
+
+
 def _entries(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
-        return ((_key(str(key)), inner) for key, inner in value.items())
+        return ((render_name(str(key)), inner) for key, inner in value.items())
     if isinstance(value, (list, tuple)):
         return ((str(index), inner) for index, inner in enumerate(value))
     return iter(())
@@ -69,7 +74,8 @@ def _head(value: object) -> str:
     return render_json(value)
 
 
-def _key(key: str) -> str:
+def render_name(key: str) -> str:
+    """A name or a key as it stands, or quoted where it could be mistaken for something else."""
     is_plain = key.isprintable() and key == key.strip() and key != "" and '"' not in key and "::" not in key
     return key if is_plain else _quoted(key)
 

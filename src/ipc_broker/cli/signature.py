@@ -35,6 +35,8 @@ import sys
 from msgspec import DecodeError, ValidationError
 from msgspec.json import decode
 
+from .words import UsageError as UsageError
+
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -59,10 +61,6 @@ _WHAT_IS_POSSIBLE = (
     "give a signature and its words (s string, i integer, f number, b true/false, n null, j JSON, {...} map,\n"
     "(...) list), or KEY=VALUE words for a map, or nothing for null"
 )
-
-
-class UsageError(Exception):
-    """The words make no value. The message says where, what was expected and what was given; it may span lines."""
 
 
 def read_source(source: str) -> str:

@@ -1,0 +1,50 @@
+# Every target but `help` and `clean` sets up .venv first, from requirements-dev.txt, and only when it changed.
+# Another interpreter: `make test PYTHON=/path/to/python3.12`. Further options for pytest: `make test ARGS="-k router -x"`.
+
+BIN := .venv/bin
+STAMP := .venv/set-up
+MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools)
+
+.PHONY: help demo test check bench test-windows lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' Makefile | while IFS='#' read -r target what; do printf 'make %-14s%s\n' "$$target" "$$what"; done
+
+demo: $(STAMP) ## see a worker, a call and an event, by real processes
+	@$(BIN)/rob demo
+
+test: $(STAMP) ## run the test suite
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(STAMP) ## lint, formatting and types, for Linux and for Windows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(MYPY)
+	$(MYPY) --platform win32 --cache-dir .mypy_cache/windows
+
+bench: $(STAMP) ## measure calls and events against the floor of plain sockets
+	$(BIN)/python -m benchmarks $(ARGS)
+
+test-windows: $(STAMP) ## run the Windows tests under Wine (Linux only)
+	$(BIN)/python tools/windows.py -- -m pytest -p no:cacheprovider tests/windows $(ARGS)
+
+lock: $(STAMP) ## bring requirements-dev.txt up to date with pyproject.toml and with new releases
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' --group dev pyproject.toml --output-file requirements-dev.txt
+
+clean: ## remove .venv and everything else that was made here
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench.json
+	find src tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A candidate is tried by running it: a name on PATH may belong to a broken shim, or lack what makes environments.
+$(STAMP): pyproject.toml requirements-dev.txt
+	@set -e; for python in $(or $(PYTHON),$(BIN)/python python3.11 python3 python3.12 python3.13 python3.14); do \
+		"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+		test "$$python" = $(BIN)/python && "$$python" -m ensurepip >/dev/null 2>&1 || "$$python" -m venv --clear .venv; \
+		echo "setting up .venv with $$($(BIN)/python --version)"; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
+		touch $@; exit 0; \
+	done; \
+	echo 'No Python 3.11 or newer with venv and ensurepip was found: install one (Debian: python3 python3-venv), or name it: make PYTHON=/path/to/python3' >&2; exit 1

@@ -1,0 +1,5 @@
+"""`python -m ipc_broker` is `ipc-broker`."""
+
+from .cli.broker import main
+
+main()

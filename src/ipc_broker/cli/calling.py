@@ -1,0 +1,51 @@
+"""`rob call`, `send`, `list` and `ping`: one question, one answer."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from .connecting import checked_address, checked_names, connected, json_line, timeout_of
+from .output import write_result
+from .render import render_name, render_text
+from .signature import parse_arguments
+from .words import Request
+
+
+def call(request: Request) -> None:
+    object_name, method = checked_names(request)
+    address = checked_address(request)
+    arguments = parse_arguments(request.rest)
+    with connected(address, request) as client:
+        value = client.call(object_name, method, arguments, timeout=timeout_of(request))
+    write_result(json_line(value) if request.json else render_text(value))
+
+
+def send(request: Request) -> None:
+    object_name, topic = checked_names(request)
+    address = checked_address(request)
+    value = parse_arguments(request.rest)
+    with connected(address, request) as client:
+        client.publish(object_name, topic, value)
+        client.drain(timeout_of(request))
+
+
+def list_objects(request: Request) -> None:
+    with connected(checked_address(request), request) as client:
+        names = client.call("rob", "listObjects", timeout=timeout_of(request), returns=list[str])
+    write_result(json_line(names) if request.json else "".join(f"{render_name(name)}\n" for name in names))
+
+
+def ping(request: Request) -> None:
+    address = checked_address(request)
+    with connected(address, request) as client:
+        started = perf_counter()
+        client.call("rob", "ping", timeout=timeout_of(request))
+        milliseconds = (perf_counter() - started) * 1000
+        broker = client.broker
+    if request.json:
+        version, pid = (broker.version, broker.pid) if broker is not None else (None, None)
+        answer = {"address": address, "version": version, "pid": pid, "milliseconds": round(milliseconds, 3)}
+        write_result(json_line(answer))
+    else:
+        who = f"ipc-broker {broker.version}, process {broker.pid}" if broker is not None else "the Rust crate's broker"
+        write_result(f"{address} answered in {milliseconds:.2f} ms ({who})\n")

@@ -1,0 +1,57 @@
+"""What every command does that speaks to a broker: check the words, connect, tell."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from time import perf_counter
+
+from ..address import resolve_address
+from ..messages import MAX_NAME
+from ..sync import Client, connect
+from ..sync.client import DEFAULT_TIMEOUT
+from .render import render_json
+from .words import Request, UsageError
+
+CONNECT_TIMEOUT = 5.0
+
+
+def checked_names(request: Request) -> tuple[str, str]:
+    """The command's two required words as names that can be sent. Raises UsageError."""
+    assert request.command is not None
+    for what, name in zip(request.command.words, request.names, strict=True):
+        if not name:
+            raise UsageError(f"{what} is empty")
+        if len(name) > MAX_NAME:
+            raise UsageError(f"{what} is longer than {MAX_NAME} characters")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{what} is not valid UTF-8: {name!r}") from None
+    first, second = request.names
+    return first, second
+
+
+def checked_address(request: Request) -> str:
+    """Raises ConfigError."""
+    return str(resolve_address(request.address, os.environ))
+
+
+def connected(address: str, request: Request) -> closing[Client]:
+    """For `with`, which closes at once: what has to be routed before must be drained. Raises ConnectFailed."""
+    started = perf_counter()
+    client = connect(address, timeout=min(CONNECT_TIMEOUT, timeout_of(request)), name="rob")
+    if request.log_level in ("trace", "debug"):
+        import logging
+
+        milliseconds = (perf_counter() - started) * 1000
+        logging.getLogger("ipc_broker").debug("connected to %s in %.1f ms: %s", address, milliseconds, client.broker)
+    return closing(client)
+
+
+def timeout_of(request: Request) -> float:
+    return DEFAULT_TIMEOUT if request.timeout is None else request.timeout
+
+
+def json_line(document: object) -> str:
+    return render_json(document) + "\n"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+from ipc_broker.cli.listening import shown
+from ipc_broker.events import Event, Gap
+from ipc_broker.sync import connect
+from tests.cli.programs import Ended, broker_at, rob, rob_listen
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send Ctrl-C to one process")
+
+
+def test_events_are_shown_as_they_come(bus: str) -> None:
+    with rob_listen(bus, "sensor", "shown") as listener:
+        assert listener.note == "listening to sensor shown; Ctrl-C ends\n"
+        assert rob("send", "sensor", "shown", "s", "25.6°C", address=bus).status == 0
+        assert [listener.output.readline() for _ in range(3)] == ["\n", "Result:\n", '"25.6°C"\n']
+        assert rob("send", "sensor", "shown", "(ii)", "1", "-2", address=bus).status == 0
+        assert [listener.output.readline() for _ in range(5)] == [
+            "\n",
+            "Result:\n",
+            "List:\n",
+            "   0 :: 1\n",
+            "   1 :: -2\n",
+        ]
+        assert listener.process.poll() is None
+
+
+def test_count_ends_it(bus: str) -> None:
+    with rob_listen(bus, "sensor", "counted", "--count", "2") as listener, connect(bus) as client:
+        assert listener.note == "listening to sensor counted; 2 events, or Ctrl-C, ends\n"
+        for number in range(3):
+            client.publish("sensor", "counted", number)
+        assert listener.ended() == Ended(0, "\nResult:\n0\n\nResult:\n1\n", "")
+
+
+def test_json(bus: str) -> None:
+    with rob_listen(bus, "sensor", "json", "--json", "--count", "1") as listener, connect(bus) as client:
+        assert listener.note == '{"listening":{"object":"sensor","topic":"json"}}\n'
+        client.publish("sensor", "json", {"°": [1]})
+        assert listener.ended() == Ended(0, '{"object":"sensor","topic":"json","value":{"°":[1]}}\n', "")
+
+
+def test_a_timeout_without_a_count_is_a_good_end(bus: str) -> None:
+    ended = rob("listen", "sensor", "silent", "--timeout", "0.05", address=bus)
+    assert ended == Ended(0, "", "listening to sensor silent; Ctrl-C ends\n")
+
+
+def test_a_count_that_is_not_reached(bus: str) -> None:
+    with rob_listen(bus, "sensor", "few", "--count", "3", "--timeout", "1") as listener, connect(bus) as client:
+        client.publish("sensor", "few", 1)
+        ended = listener.ended()
+    assert ended == Ended(1, "\nResult:\n1\n", "rob: 1 of 3 events came within 1 s\n")
+
+
+@needs_signals
+def test_ctrl_c_is_a_good_end(bus: str) -> None:
+    with rob_listen(bus, "sensor", "interrupted") as listener:
+        listener.process.send_signal(signal.SIGINT)
+        assert listener.ended() == Ended(0, "", "")
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(bus: str) -> None:
+    with rob_listen(bus, "sensor", "closed") as listener, connect(bus) as client:
+        client.publish("sensor", "closed", 1)
+        assert [listener.output.readline() for _ in range(3)] == ["\n", "Result:\n", "1\n"]
+        listener.output.close()
+        client.publish("sensor", "closed", 2)
+        assert listener.process.wait(30) == 0
+        assert listener.process.stderr is not None
+        assert listener.process.stderr.read() == ""
+
+
+def test_a_broker_that_ends(address: str) -> None:
+    with broker_at(address) as broker, rob_listen(address, "sensor", "temperature") as listener:
+        assert listener.note
+        broker.stop()
+        ended = listener.ended()
+    assert ended.status == 1
+    assert ended.errors.startswith(f"rob: the connection to {address} was lost")
+
+
+def test_gaps() -> None:
+    gap = Gap("sensor", "temperature", missed=3)
+    assert shown(gap, as_json=True) == '{"object":"sensor","topic":"temperature","missed":3}\n'
+    assert shown(gap, as_json=False) == "\nMissed:\n3 events\n"
+    assert shown(Gap("a", "b"), as_json=True) == '{"object":"a","topic":"b","missed":null}\n'
+    assert shown(Gap("a", "b"), as_json=False) == "\nMissed:\nan unknown number of events\n"
+    assert shown(Event("a", "b", None), as_json=False) == "\nResult:\nnull\n"

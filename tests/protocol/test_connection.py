@@ -1,0 +1,254 @@
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw, json
+
+from ipc_broker.messages import Error, HasObject, HasObjectResult, Invalid, Message, Publish, Registered, RegisterObject
+from ipc_broker.protocol.codec import MESSAGE_TYPES, Received, encode
+from ipc_broker.protocol.connection import Connection, Role, State
+from ipc_broker.protocol.framing import SEED_MAX_FRAME
+from tests.protocol.strategies import MESSAGES
+from tests.seed.frames import Golden, frame_of, golden
+
+BODIES = MESSAGES.map(encode) | st.binary(max_size=20).map(frame_of)
+
+
+def unwoken() -> None:
+    raise AssertionError("nothing was queued")
+
+
+def receiver(role: Role, max_frame: int = SEED_MAX_FRAME) -> Connection:
+    return Connection(role, unwoken, max_frame)
+
+
+def plain(message: Message) -> dict[str, object]:
+    fields = {name: getattr(message, name) for name in message.__struct_fields__}
+    return {name: json.decode(value) if isinstance(value, Raw) else value for name, value in fields.items()}
+
+
+def only(received: list[Received]) -> Message:
+    ((message, _),) = received
+    assert not isinstance(message, Invalid), message
+    return message
+
+
+@pytest.mark.parametrize("captured", golden(), ids=lambda captured: f"{captured.peer}-{'-'.join(captured.message)}")
+def test_a_golden_frame_is_read_by_the_end_it_goes_to_and_written_as_it_was(captured: Golden) -> None:
+    role = Role.BROKER if captured.direction == "to_broker" else Role.CLIENT
+    ((message, kept),) = receiver(role).receive_data(captured.frame)
+    assert not isinstance(message, Invalid)
+    ((name, fields),) = captured.message.items()
+    assert type(message).__name__ == name
+    assert {field: value for field, value in plain(message).items() if field in fields} == fields
+    assert kept == captured.frame
+    assert encode(message) == captured.frame
+
+
+@pytest.mark.parametrize("direction", ["to_broker", "from_broker"])
+def test_the_golden_frames_of_a_whole_conversation_come_in_order_byte_by_byte(direction: str) -> None:
+    frames = [captured.frame for captured in golden() if captured.direction == direction]
+    connection = receiver(Role.BROKER if direction == "to_broker" else Role.CLIENT)
+    stream = b"".join(frames)
+    received = [pair for at in range(len(stream)) for pair in connection.receive_data(stream[at : at + 1])]
+    assert [frame for _, frame in received] == frames
+    assert not any(isinstance(message, Invalid) for message, _ in received)
+
+
+def test_the_golden_frames_hold_every_message_but_register_service() -> None:
+    seen = {name for captured in golden() for name in captured.message}
+    assert {kind.__name__ for kind in MESSAGE_TYPES} - seen == {"RegisterService"}
+
+
+@pytest.mark.parametrize(
+    ("role", "refused"),
+    [
+        (Role.BROKER, {"Event", "HasObjectResult", "Subscribed", "Registered"}),
+        (Role.CLIENT, {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService"}),
+    ],
+)
+def test_each_end_takes_only_what_the_other_may_say(role: Role, refused: set[str]) -> None:
+    reasons = {}
+    for kind in MESSAGE_TYPES:
+        ((received, _),) = receiver(role).receive_data(frame_of(b'{"%b":{}}' % kind.__name__.encode()))
+        assert isinstance(received, Invalid)
+        reasons[kind.__name__] = received.reason
+    assert {name for name, reason in reasons.items() if reason.startswith("unknown message")} == refused
+
+
+@given(st.lists(BODIES, max_size=6), st.lists(st.integers(0, 2000)), st.sampled_from(Role))
+def test_any_split_of_the_stream_gives_the_same_messages(frames: list[bytes], cuts: list[int], role: Role) -> None:
+    stream = b"".join(frames)
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    parts, whole = receiver(role), receiver(role)
+    received = [pair for start, end in pairwise(edges) for pair in parts.receive_data(stream[start:end])]
+    assert received == whole.receive_data(stream)
+    assert len(received) == len(frames)
+    assert parts.state is whole.state is State.SEED
+
+
+@given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from(Role))
+def test_any_garbage_gives_invalids_and_never_an_exception(chunks: list[bytes], role: Role) -> None:
+    connection = receiver(role, max_frame=30)
+    received = [pair for chunk in chunks for pair in connection.receive_data(chunk)]
+    assert all(isinstance(message, Invalid) and message.reason for message, _ in received)
+    fatal = [isinstance(message, Invalid) and message.fatal for message, _ in received]
+    assert True not in fatal[:-1]
+    assert (connection.state is State.CLOSING) == (True in fatal)
+
+
+def test_what_is_no_message_stands_in_its_place_and_the_next_is_read() -> None:
+    good = encode(HasObject("a"))
+    first, second, third = receiver(Role.BROKER).receive_data(good + frame_of(b"nonsense") + good)
+    assert first == third == (HasObject("a"), good)
+    assert isinstance(second[0], Invalid)
+    assert not second[0].fatal
+
+
+def test_a_body_of_exactly_the_limit_is_read() -> None:
+    frame = encode(Publish("a", "t", Raw(b"1")))
+    fits = receiver(Role.BROKER, max_frame=len(frame) - 4)
+    assert only(fits.receive_data(frame)) == Publish("a", "t", Raw(b"1"))
+    tight = receiver(Role.BROKER, max_frame=len(frame) - 5)
+    ((refused, _),) = tight.receive_data(frame)
+    assert isinstance(refused, Invalid)
+    assert refused.fatal
+
+
+def test_an_oversize_frame_is_told_with_size_and_limit_behind_the_good_ones_and_ends_the_stream() -> None:
+    connection = receiver(Role.BROKER, max_frame=100)
+    good = encode(HasObject("a"))
+    message, oversize = connection.receive_data(good + (101).to_bytes(4, "big") + b"x" * 101 + good)
+    assert message == (HasObject("a"), good)
+    assert oversize == (
+        Invalid("a frame of 101 bytes is over the limit of 100 bytes", code="too_large", fatal=True),
+        b"",
+    )
+    assert connection.state is State.CLOSING
+    assert connection.receive_data(good) == []
+
+
+def test_after_an_oversize_frame_the_error_can_still_be_sent() -> None:
+    connection = Connection(Role.BROKER, lambda: None, max_frame=10)
+    connection.receive_data(b"\0\0\0\x0b")
+    error = Error(None, "rob", "too large")
+    connection.send(error)
+    assert connection.data_to_send() == encode(error)
+
+
+def test_the_limit_is_the_seed_s_unless_said() -> None:
+    assert receiver(Role.CLIENT).max_frame == 65_536
+    assert receiver(Role.CLIENT, max_frame=10).max_frame == 10
+
+
+class Woken:
+    """Counts how often the shell was told to write."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+def test_the_shell_is_woken_by_the_first_frame_only_and_again_once_all_was_taken() -> None:
+    woken = Woken()
+    connection = Connection(Role.BROKER, woken)
+    assert (connection.data_to_send(), woken.times) == (b"", 0)
+    for _ in range(3):
+        connection.send(Registered("a"))
+    assert woken.times == 1
+    assert connection.data_to_send() == encode(Registered("a")) * 3
+    assert connection.data_to_send() == b""
+    connection.send(Registered("b"))
+    assert woken.times == 2
+
+
+@given(st.lists(st.one_of(MESSAGES.map(encode), st.none(), st.integers(1, 300)), max_size=20))
+def test_what_was_sent_comes_out_once_in_order_and_is_counted(steps: list[bytes | int | None]) -> None:
+    woken = Woken()
+    connection = Connection(Role.BROKER, woken)
+    waiting: list[bytes] = []
+    for step in steps:
+        if isinstance(step, bytes):
+            before = woken.times
+            connection.send_frame(step)
+            assert woken.times - before == (not waiting)
+            waiting.append(step)
+        else:
+            data = connection.data_to_send(step)
+            taken = 0
+            while taken < len(waiting) and (step is None or sum(map(len, waiting[:taken])) < step):
+                taken += 1
+            assert data == b"".join(waiting[:taken])
+            waiting = waiting[taken:]
+        assert connection.queued == sum(map(len, waiting))
+
+
+def test_a_limit_ends_behind_a_whole_frame() -> None:
+    connection = Connection(Role.BROKER, lambda: None)
+    frames = [encode(Registered(name)) for name in ("a", "bb", "ccc")]
+    for frame in frames:
+        connection.send_frame(frame)
+    assert connection.data_to_send(1) == frames[0]
+    assert connection.data_to_send(len(frames[1])) == frames[1]
+    assert connection.data_to_send(len(frames[2]) + 1) == frames[2]
+
+
+def extend(connection: Connection) -> None:
+    connection.extend()
+
+
+def close(connection: Connection) -> None:
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("steps", "state"),
+    [
+        ([], State.SEED),
+        ([extend], State.EXTENDED),
+        ([close], State.CLOSING),
+        ([extend, close], State.CLOSING),
+        ([close, close], State.CLOSING),
+    ],
+)
+def test_the_states_of_a_connection(steps: list[Callable[[Connection], None]], state: State) -> None:
+    connection = receiver(Role.BROKER)
+    for step in steps:
+        step(connection)
+    assert connection.state is state
+
+
+@pytest.mark.parametrize("before", [extend, close])
+def test_a_connection_is_extended_once_and_never_when_it_is_closing(before: Callable[[Connection], None]) -> None:
+    connection = receiver(Role.BROKER)
+    before(connection)
+    with pytest.raises(KeyError):
+        connection.extend()
+
+
+def test_an_extended_connection_still_reads_and_writes() -> None:
+    connection = Connection(Role.BROKER, lambda: None)
+    connection.extend()
+    assert only(connection.receive_data(encode(HasObject("a")))) == HasObject("a")
+    connection.send(HasObjectResult("a", True))
+    assert connection.data_to_send() == encode(HasObjectResult("a", True))
+
+
+def test_a_closing_connection_sends_what_is_queued_and_hears_nothing() -> None:
+    connection = Connection(Role.BROKER, lambda: None)
+    connection.send(Registered("a"))
+    connection.close()
+    assert connection.receive_data(encode(HasObject("a"))) == []
+    assert connection.data_to_send() == encode(Registered("a"))
+
+
+def test_two_ends_understand_each_other() -> None:
+    broker, client = (Connection(role, lambda: None) for role in (Role.BROKER, Role.CLIENT))
+    client.send(RegisterObject("math"))
+    assert only(broker.receive_data(client.data_to_send())) == RegisterObject("math")
+    broker.send(Registered("math"))
+    assert only(client.receive_data(broker.data_to_send())) == Registered("math")

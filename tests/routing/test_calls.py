@@ -1,0 +1,309 @@
+"""Every call ends once, and only by the worker that was given it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from ipc_broker.config import Limits
+from ipc_broker.routing.calls import Calls
+from ipc_broker.routing.peer import Credentials, Peer
+from tests.memory import Bus, RawPeer, extended_peer
+from tests.messages import call, error, error_of, publish, result
+from tests.seed.frames import Message, frame_of
+
+
+def a_peer(number: int) -> Peer:
+    return Peer(number, Credentials(), lambda peer: None)
+
+
+def in_order_of_id(messages: list[Message]) -> list[Message]:
+    return sorted(messages, key=lambda message: str(next(iter(message.values()))["call_id"]))
+
+
+# The slots
+
+
+def test_a_slot_is_taken_once_and_only_from_its_worker() -> None:
+    calls, caller, worker = Calls(), a_peer(1), a_peer(2)
+    call = calls.start(caller, worker, "1", "math", "add")
+    assert calls.in_flight == 1
+    assert calls.finish(caller, "1") is None
+    assert calls.finish(worker, "1") is call
+    assert calls.finish(worker, "1") is None
+    assert calls.in_flight == 0
+    assert not caller.calls
+    assert not worker.serving
+
+
+def test_equal_ids_at_one_worker_get_different_ones_there() -> None:
+    calls, worker = Calls(), a_peer(1)
+    callers = [a_peer(number) for number in (2, 3, 4)]
+    ids = [calls.start(caller, worker, "1", "math", "add").worker_id for caller in callers]
+    assert ids[0] == "1"
+    assert len(set(ids)) == 3
+    for caller, worker_id in zip(callers, ids, strict=True):
+        finished = calls.finish(worker, worker_id)
+        assert finished is not None
+        assert (finished.caller, finished.call_id) == (caller, "1")
+
+
+def test_the_calls_of_one_object_are_taken_without_the_others() -> None:
+    calls, caller, worker = Calls(), a_peer(1), a_peer(2)
+    calls.start(caller, worker, "1", "math", "add")
+    calls.start(caller, worker, "2", "text", "upper")
+    assert [call.call_id for call in calls.take_all_of(worker, "math")] == ["1"]
+    assert [call.call_id for call in calls.take_all_of(worker)] == ["2"]
+    assert calls.in_flight == 0
+
+
+# Only the worker that was given a call can answer it
+
+
+@pytest.fixture
+def worker(bus: Bus) -> RawPeer:
+    return extended_peer(bus, "math")
+
+
+@pytest.fixture
+def caller(bus: Bus, worker: RawPeer) -> RawPeer:
+    """A seed peer whose call "1" is in flight."""
+    caller = RawPeer(bus)
+    caller.send(call("1", "math", "add"))
+    assert worker.receive() == [call("1", "math", "add")]
+    return caller
+
+
+def assert_still_in_flight(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    assert caller.receive() == []
+    assert bus.router.calls.in_flight == 1
+    assert bus.router.totals.late_answers == 1
+    worker.send(result("1", "math", "real"))
+    assert caller.receive() == [result("1", "math", "real")]
+
+
+@pytest.mark.parametrize("forged", [result("1", "math", "forged"), error("1", "math", "forged")])
+def test_a_call_cannot_be_answered_by_another_peer(bus: Bus, worker: RawPeer, caller: RawPeer, forged: Message) -> None:
+    forger = RawPeer(bus, "other")
+    forger.send(forged)
+    bus.settle()
+    assert_still_in_flight(bus, worker, caller)
+    assert forger.receive() == []
+
+
+def test_a_call_cannot_be_answered_by_its_caller(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    caller.send(result("1", "math", "forged"))
+    assert_still_in_flight(bus, worker, caller)
+
+
+def test_a_call_cannot_be_answered_by_a_former_owner_of_the_name(bus: Bus) -> None:
+    former = extended_peer(bus, "math")
+    former.send(call(f"{former.prefix}1", "rob", "unregister", {"object_name": "math"}))
+    former.receive()
+    worker, caller = RawPeer(bus, "math"), RawPeer(bus)
+    caller.send(call("1", "math", "add"))
+    worker.receive()
+    former.send(result("1", "math", "forged"))
+    assert_still_in_flight(bus, worker, caller)
+
+
+def test_a_call_cannot_be_answered_by_the_next_owner_of_the_name(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    worker.disconnect()
+    caller.receive()
+    RawPeer(bus, "math").send(result("1", "math", "forged"))
+    assert caller.receive() == []
+    assert bus.router.totals.late_answers == 1
+
+
+def test_an_answer_without_call_id_answers_nothing(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    worker.send(error(None, "math", "something is wrong"))
+    assert_still_in_flight(bus, worker, caller)
+
+
+def test_late_answers_are_dropped_and_counted(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    worker.send(result("1", "math", 1), result("1", "math", 2), error("1", "math", "three"))
+    assert caller.receive() == [result("1", "math", 1)]
+    assert bus.router.totals.late_answers == 2
+    caller.send(call("2", "math", "add"))
+    worker.receive()
+    caller.disconnect()
+    bus.assert_no_call_is_left()
+    worker.send(result("2", "math"))
+    bus.settle()
+    assert bus.router.totals.late_answers == 3
+
+
+# A worker that will not answer any more
+
+ENDS: dict[str, Callable[[RawPeer], None]] = {
+    "disconnects": lambda worker: worker.disconnect(),
+    "ends its stream": lambda worker: worker.link.end_input(),
+    "sends garbage": lambda worker: worker.send_bytes(frame_of(b"\xff\xfe")),
+    "sends an unknown message": lambda worker: worker.send_bytes(frame_of(b'{"Answer":{"call_id":"1"}}')),
+    "answers with too deep a value": lambda worker: worker.send_bytes(
+        frame_of(b'{"Result":{"call_id":"1","object_name":"math","value":%s}}' % (b"[" * 30_000 + b"]" * 30_000))
+    ),
+    "answers with invalid UTF-8": lambda worker: worker.send_bytes(
+        frame_of(b'{"Result":{"call_id":"1","object_name":"math","value":"\xff"}}')
+    ),
+    "announces an oversize frame": lambda worker: worker.send_bytes((65_537).to_bytes(4, "big")),
+}
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_lost_worker_ends_all_its_calls_at_once(bus: Bus, kind: Callable[..., RawPeer], end: str) -> None:
+    worker = kind(bus, "math", "text")
+    seed, extended = RawPeer(bus), extended_peer(bus)
+    seed.send(call("1", "math", "add"), call("2", "text", "upper"))
+    extended.send(call(f"{extended.prefix}1", "math", "add"))
+    assert len(worker.receive()) == 3
+    ENDS[end](worker)
+    bus.settle()
+    bus.assert_no_call_is_left()
+    assert [error_of(message)["call_id"] for message in in_order_of_id(seed.receive())] == ["1", "2"]
+    [answer] = map(error_of, extended.receive())
+    assert answer["call_id"] == f"{extended.prefix}1"
+    assert answer["code"] == "worker_lost"
+    assert answer["delivered"] == "maybe"
+
+
+def test_unregistering_an_object_ends_its_calls_only(bus: Bus) -> None:
+    worker, caller = extended_peer(bus, "math", "text"), extended_peer(bus)
+    first, second = f"{caller.prefix}1", f"{caller.prefix}2"
+    caller.send(call(first, "math", "add"), call(second, "text", "upper"))
+    worker.receive()
+    worker.send(call(f"{worker.prefix}1", "rob", "unregister", {"object_name": "math"}))
+    [answer] = map(error_of, caller.receive())
+    assert (answer["call_id"], answer["code"]) == (first, "worker_lost")
+    worker.send(result(first, "math", "late"), result(second, "text", "A"))
+    assert caller.receive() == [result(second, "text", "A")]
+    assert bus.router.totals.late_answers == 1
+
+
+def test_a_worker_that_sent_garbage_serves_on(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    worker.send_bytes(frame_of(b"garbage"))
+    assert error_of(worker.receive()[0])["call_id"] is None
+    caller.receive()
+    caller.send(call("2", "math", "add"))
+    assert worker.receive() == [call("2", "math", "add")]
+    worker.send(result("2", "math", 42))
+    assert caller.receive() == [result("2", "math", 42)]
+
+
+def test_a_worker_that_is_being_closed_gets_no_calls(bus: Bus, worker: RawPeer) -> None:
+    """It has sent an oversize frame, and does not take the error that tells it so: whatever it sends is ignored."""
+    caller = RawPeer(bus)
+    worker.link.stop_taking()
+    worker.send_bytes((65_537).to_bytes(4, "big"))
+    bus.settle()
+    caller.send(call("1", "math", "add"))
+    assert error_of(caller.receive()[0])["call_id"] == "1"
+    bus.assert_no_call_is_left()
+
+
+# Many, and to oneself
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+def test_10_000_calls_in_flight_are_answered_in_any_order(bus: Bus, kind: Callable[..., RawPeer]) -> None:
+    worker, caller = kind(bus, "math"), kind(bus)
+    calls = [call(f"{caller.prefix}{number}", "math", "add", number) for number in range(10_000)]
+    caller.send(*calls)
+    given = worker.receive()
+    assert given == calls
+    assert bus.router.calls.in_flight == 10_000
+    answers = [result(f"{caller.prefix}{number}", "math", -number) for number in range(10_000)]
+    random.Random(1).shuffle(answers)
+    worker.send(*answers)
+    assert caller.receive() == answers
+    bus.assert_no_call_is_left()
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+def test_a_worker_may_call_itself(bus: Bus, kind: Callable[..., RawPeer]) -> None:
+    worker = kind(bus, "math")
+    call_id = f"{worker.prefix}1"
+    worker.send(call(call_id, "math", "add", 1))
+    assert worker.receive() == [call(call_id, "math", "add", 1)]
+    worker.send(result(call_id, "math", 2))
+    assert worker.receive() == [result(call_id, "math", 2)]
+    worker.send(call(call_id, "math", "add", 1))
+    bus.settle()
+    worker.disconnect()
+    bus.assert_empty()
+
+
+def test_the_limit_of_calls_is_named_and_an_answer_makes_room() -> None:
+    bus = Bus(Limits(calls=2))
+    worker, caller, other = RawPeer(bus, "math"), extended_peer(bus), RawPeer(bus)
+    ids = [f"{caller.prefix}{number}" for number in range(4)]
+    caller.send(*(call(call_id, "math", "add") for call_id in ids[:3]))
+    refused = error_of(caller.receive()[0])
+    assert (refused["call_id"], refused["code"]) == (ids[2], "overloaded")
+    assert str(refused["message"]).endswith("the limit (calls)")
+    other.send(call("1", "math", "add"))
+    assert other.receive() == []
+    worker.send(result(ids[0], "math"))
+    assert caller.receive() == [result(ids[0], "math")]
+    caller.send(call(ids[3], "math", "add"))
+    assert caller.receive() == []
+
+
+# Callers that go
+
+
+def test_a_half_closed_seed_caller_gets_its_answers_and_is_closed_then(
+    bus: Bus, worker: RawPeer, caller: RawPeer
+) -> None:
+    caller.send(call("2", "math", "add"))
+    caller.link.end_input()
+    worker.send(result("1", "math", 1))
+    assert caller.receive() == [result("1", "math", 1)]
+    assert not caller.ended
+    worker.send(result("2", "math", 2))
+    assert caller.receive() == [result("2", "math", 2)]
+    assert caller.ended
+    assert caller.peer not in bus.router.peers
+
+
+def test_a_half_closed_seed_caller_gets_the_errors_of_a_lost_worker(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    caller.send(call("2", "math", "add"))
+    caller.link.end_input()
+    worker.disconnect()
+    assert [error_of(message)["call_id"] for message in in_order_of_id(caller.receive())] == ["1", "2"]
+    assert caller.ended
+
+
+def test_a_half_closed_seed_peer_that_waits_for_nothing_is_closed(bus: Bus) -> None:
+    subscriber, peer = RawPeer(bus), RawPeer(bus)
+    subscriber.subscribe("sensor", "temperature")
+    peer.send(publish("sensor", "temperature", 1))
+    peer.link.end_input()
+    assert peer.ended
+    assert len(subscriber.receive()) == 1
+
+
+def test_the_end_of_input_of_an_extended_peer_ends_it(bus: Bus, worker: RawPeer) -> None:
+    caller = extended_peer(bus, "other")
+    caller.subscribe("sensor", "temperature")
+    caller.send(call(f"{caller.prefix}1", "math", "add"))
+    worker.receive()
+    caller.link.end_input()
+    assert caller.ended
+    bus.assert_no_call_is_left()
+    assert list(bus.router.names) == ["math"]
+    assert bus.router.subscriptions.count == 0
+    worker.send(result(f"{caller.prefix}1", "math"))
+    bus.settle()
+    assert bus.router.totals.late_answers == 1
+
+
+def test_a_lost_caller_leaves_no_slot(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:
+    caller.disconnect()
+    bus.assert_no_call_is_left()
+    worker.send(result("1", "math"))
+    bus.settle()
+    assert bus.router.totals.late_answers == 1

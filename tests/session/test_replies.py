@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import pytest
+from msgspec import Raw
+
+from ipc_broker.errors import (
+    CallCancelled,
+    CallError,
+    ConnectionLost,
+    DeadlineExceeded,
+    InvalidArgs,
+    NoSuchMethod,
+    NoSuchObject,
+    Overloaded,
+    PermissionDenied,
+    RemoteError,
+    TooLarge,
+    WorkerLost,
+)
+from ipc_broker.messages import Error
+from ipc_broker.session.replies import PendingCalls, Questions, deadline_exceeded, exception_of
+from tests.recording import Answer
+
+NOW = 1000.0
+
+
+@pytest.fixture
+def calls() -> PendingCalls:
+    return PendingCalls()
+
+
+def add(calls: PendingCalls, call_id: str, timeout: float | None = None) -> Answer:
+    answer = Answer()
+    calls.add(call_id, answer, "math", "add", NOW, timeout)
+    return answer
+
+
+def mapped(message: str = "what happened", *, code: str = "", delivered: str = "") -> CallError:
+    """The exception for an `Error` with these fields."""
+    calls = PendingCalls()
+    add(calls, "1")
+    call = calls.take("1")
+    assert call is not None
+    return exception_of(Error("1", "math", message, code=code, delivered=delivered), call)
+
+
+# Calls
+
+
+def test_a_call_is_taken_once(calls: PendingCalls) -> None:
+    answer = add(calls, "1")
+    call = calls.take("1")
+    assert call is not None
+    assert (call.reply, call.object_name, call.method) == (answer, "math", "add")
+    assert calls.take("1") is None
+    assert len(calls) == 0
+
+
+def test_only_the_calls_whose_time_has_come_expire(calls: PendingCalls) -> None:
+    soon, later, never = add(calls, "1", 1.0), add(calls, "2", 2.0), add(calls, "3")
+    first = calls.next_deadline()
+    assert first is not None
+    assert NOW + 1.0 <= first <= NOW + 1.1
+    calls.expire(first - 0.001)
+    assert not soon.done()
+    calls.expire(first)
+    assert isinstance(soon.error, DeadlineExceeded)
+    assert soon.error.message == "'math' did not answer 'add' within 1 s"
+    assert not later.done()
+    calls.expire(NOW + 100)
+    assert isinstance(later.error, TimeoutError)
+    assert not never.done()
+    assert calls.next_deadline() is None
+    assert len(calls) == 1
+
+
+def test_an_answered_call_leaves_no_deadline(calls: PendingCalls) -> None:
+    add(calls, "1", 1.0)
+    calls.take("1")
+    assert calls.next_deadline() is None
+    calls.expire(NOW + 100)
+
+
+def test_a_lost_connection_ends_every_call_and_leaves_no_deadline(calls: PendingCalls) -> None:
+    answers = [add(calls, "1", 1.0), add(calls, "2")]
+    cancelled = add(calls, "3", 1.0)
+    cancelled.cancelled = True
+    calls.lose("the broker went away")
+    for answer in answers:
+        assert isinstance(answer.error, ConnectionLost)
+        assert isinstance(answer.error, ConnectionError)
+        assert answer.error.message == "the broker went away"
+        assert (answer.error.object, answer.error.method, answer.error.delivered) == ("math", "add", "maybe")
+    assert len(calls) == 0
+    assert calls.next_deadline() is None
+
+
+def test_a_deadline_that_passes_after_the_connection_was_lost_does_no_harm(calls: PendingCalls) -> None:
+    add(calls, "1", 1.0)
+    calls.lose("the broker went away")
+    calls.expire(NOW + 100)
+    answer = add(calls, "1", 200.0)
+    calls.expire(NOW + 150)
+    assert not answer.done()
+
+
+def test_a_call_that_was_cancelled_is_left_alone(calls: PendingCalls) -> None:
+    answer = add(calls, "1", 1.0)
+    answer.cancelled = True
+    calls.expire(NOW + 2)
+    assert len(calls) == 0
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "delivered"),
+    [
+        ("no_such_object", NoSuchObject, "no"),
+        ("no_such_method", NoSuchMethod, "yes"),
+        ("invalid_args", InvalidArgs, "yes"),
+        ("deadline_exceeded", DeadlineExceeded, "maybe"),
+        ("cancelled", CallCancelled, "yes"),
+        ("worker_lost", WorkerLost, "maybe"),
+        ("remote_error", RemoteError, "yes"),
+        ("permission_denied", PermissionDenied, "no"),
+        ("overloaded", Overloaded, "no"),
+        ("too_large", TooLarge, "no"),
+        ("disconnected", ConnectionLost, "maybe"),
+    ],
+)
+def test_each_code_of_the_wire_has_its_exception(code: str, kind: type[CallError], delivered: str) -> None:
+    error = mapped(code=code)
+    assert type(error) is kind
+    assert (error.code, error.message, error.object, error.method) == (code, "what happened", "math", "add")
+    assert error.delivered == delivered
+    assert mapped(code=code, delivered="maybe").delivered == "maybe"
+
+
+def test_the_code_of_a_newer_peer_is_kept() -> None:
+    error = mapped(code="from_the_future")
+    assert type(error) is CallError
+    assert error.code == "from_the_future"
+
+
+def test_a_remote_error_carries_the_exceptions_name_and_data() -> None:
+    calls = PendingCalls()
+    add(calls, "1")
+    call = calls.take("1")
+    assert call is not None
+    error = exception_of(Error("1", "math", "no", code="remote_error", type="ValueError", data=Raw(b'{"a":1}')), call)
+    assert isinstance(error, RemoteError)
+    assert (error.type, error.data) == ("ValueError", {"a": 1})
+    broken = exception_of(Error("1", "math", "no", code="remote_error", data=Raw(b"1e999")), call)
+    assert "unreadable" in str(broken.data)
+
+
+def test_an_error_of_a_seed_program_has_no_code() -> None:
+    error = mapped("division by zero")
+    assert isinstance(error, RemoteError)
+    assert (error.message, error.type, error.delivered) == ("division by zero", "", "yes")
+    assert isinstance(mapped("No such object 'math'"), NoSuchObject)
+    assert isinstance(mapped("No such object 'text'"), RemoteError)
+
+
+def test_a_deadline_is_named_in_seconds() -> None:
+    assert deadline_exceeded("math", "add", 0.25).message == "'math' did not answer 'add' within 0.25 s"
+
+
+# Questions
+
+MATH, TEXT = ("HasObjectResult", "math"), ("HasObjectResult", "text")
+
+
+def test_questions_of_one_name_are_answered_in_the_order_they_were_asked() -> None:
+    questions, answers = Questions(), [Answer(), Answer()]
+    for answer in answers:
+        questions.ask(MATH, answer)
+    questions.settle(MATH, True)
+    assert answers[0].result is True
+    assert not answers[1].done()
+    questions.settle(MATH, False)
+    assert answers[1].result is False
+    assert MATH not in questions
+    questions.settle(MATH, True)
+
+
+def test_questions_of_other_names_wait_on() -> None:
+    questions, math, text = Questions(), Answer(), Answer()
+    questions.ask(MATH, math)
+    questions.ask(TEXT, text)
+    questions.settle(TEXT, True)
+    assert not math.done()
+    assert text.result is True
+    assert questions.find(("HasObjectResult",), "math") == MATH
+    assert questions.find(("HasObjectResult",), "text") is None
+    assert questions.find(("Registered",), "math") is None
+
+
+def test_a_cancelled_question_takes_its_own_answer_and_not_the_next_ones() -> None:
+    questions, cancelled, second = Questions(), Answer(), Answer()
+    questions.ask(MATH, cancelled)
+    questions.ask(MATH, second)
+    cancelled.cancelled = True
+    questions.settle(MATH, False)
+    assert not second.done()
+    questions.settle(MATH, True)
+    assert second.result is True
+
+
+def test_a_lost_connection_ends_every_question() -> None:
+    questions, answers = Questions(), [Answer(), Answer(), Answer()]
+    for answer, question in zip(answers, (MATH, MATH, TEXT), strict=True):
+        questions.ask(question, answer)
+    questions.lose("the broker went away")
+    for answer in answers:
+        assert isinstance(answer.error, ConnectionLost)
+    assert MATH not in questions
+    assert TEXT not in questions
