@@ -20,7 +20,7 @@ import ipc_broker
 
 PACKAGE = Path(ipc_broker.__file__).parent
 
-LEVEL_0 = ("address", "config", "deadlines", "errors", "events", "messages", "version")
+LEVEL_0 = ("address", "config", "credentials", "deadlines", "errors", "events", "messages", "version")
 
 DOOR = ""
 
@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "protocol": LEVEL_0,
     "routing": ("protocol", *LEVEL_0),
     "session": ("protocol", *LEVEL_0),
-    "context": (),
+    "context": ("messages",),
     "interface": ("context", "protocol", *LEVEL_0),
     "aio.signals": (),
     "aio.unix": LEVEL_0,

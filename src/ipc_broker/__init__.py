@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .aio.client import Client as Client
     from .aio.client import connect as connect
     from .aio.worker import Worker as Worker
-    from .context import current_call as current_call
     from .config import BrokerConfig as BrokerConfig
     from .config import Limits as Limits
+    from .context import current_call as current_call
     from .errors import ActivationFailed as ActivationFailed
     from .errors import CallCancelled as CallCancelled
     from .errors import CallError as CallError

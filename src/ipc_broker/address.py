@@ -22,7 +22,10 @@ _UNIX_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 
 
 class Address(Struct, frozen=True):
-    """One address, parsed. `location` is the path of a Unix socket, the name of a pipe, or the host; `port` is for TCP and TLS."""
+    """One address, parsed.
+
+    `location` is the path of a Unix socket, the name of a pipe, or the host; `port` is for TCP and TLS only.
+    """
 
     scheme: Literal["unix", "tcp", "tls", "pipe"]
     location: str
@@ -47,9 +50,13 @@ def parse_address(text: str) -> Address:
             raise _wrong(text, "no scheme, no port and no path")
     if not rest or "\0" in rest:
         raise _wrong(text, "nothing behind the scheme" if not rest else "a zero byte")
+    try:
+        size = len(rest.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        raise _wrong(text, "it holds what no file or host can be named") from None
     match scheme:
         case "unix":
-            if len(rest.encode("utf-8", "surrogateescape")) > _UNIX_PATH_LIMIT:
+            if size > _UNIX_PATH_LIMIT:
                 raise _wrong(text, f"the path is longer than the {_UNIX_PATH_LIMIT} bytes a Unix socket may have")
             return Address("unix", rest)
         case "pipe":
@@ -60,12 +67,14 @@ def parse_address(text: str) -> Address:
             host, separator, port = rest.rpartition(":")
             if not separator or not host:
                 raise _wrong(text, "host or port is missing")
-            if not (port.isascii() and port.isdigit() and int(port) < 65536):
+            if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
                 raise _wrong(text, f"the port {port!r} is no number from 0 to 65535")
             if host.startswith("[") and host.endswith("]"):
                 host = host[1:-1]
             elif ":" in host:
                 raise _wrong(text, "an IPv6 host stands in brackets: tcp://[::1]:5123")
+            if not host:
+                raise _wrong(text, "the host is missing")
             return Address(scheme, host, int(port))
         case _:
             raise _wrong(text, f"unknown scheme {scheme!r}")

@@ -34,7 +34,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     outbox: Annotated[
         Positive,
         Meta(
-            description="bytes that wait for one connection: calls beyond are refused, a caller that leaves its answers beyond is disconnected"
+            description="bytes that wait for one connection; beyond, calls of it are refused and unread answers end it"
         ),
     ] = 64 * 1024 * 1024
     names: Annotated[Positive, Meta(description="objects registered by one connection")] = 10_000
@@ -77,11 +77,9 @@ def load_config(file: str | None, environ: Mapping[str, str], options: Mapping[s
     if file is not None:
         settings = _read_file(file)
         _convert(settings, BrokerConfig, file)
-    merged = (
-        settings | _from_environment(environ) | {name: value for name, value in options.items() if value is not None}
-    )
-    limits = settings.get("limits", {}) | _from_environment(environ, Limits, "LIMITS_") | dict(merged.get("limits", {}))
-    return _convert(merged | {"limits": limits}, BrokerConfig, "the settings")
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = settings | _from_environment(environ, BrokerConfig, settings) | given
+    return _convert(settings, BrokerConfig, "the settings")
 
 
 def _read_file(file: str) -> dict[str, Any]:
@@ -94,18 +92,25 @@ def _read_file(file: str) -> dict[str, Any]:
         raise ConfigError(f"{file} is no TOML: {error}") from error
 
 
-def _from_environment(environ: Mapping[str, str], kind: type[Struct] = BrokerConfig, infix: str = "") -> dict[str, Any]:
+def _from_environment(
+    environ: Mapping[str, str], kind: type[Struct], settings: Mapping[str, Any], infix: str = ""
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
+        if field.type is Limits:
+            inner = settings.get(field.name, {})
+            found[field.name] = inner | _from_environment(environ, Limits, inner, f"{field.name.upper()}_")
+            continue
         variable = f"{ENVIRONMENT_PREFIX}{infix}{field.name.upper()}"
         text = environ.get(variable)
-        if field.name == "log_level" and text is None:
+        if field.name == "log_level" and not text:
             variable, text = "BROKER_DEBUG", environ.get("BROKER_DEBUG")
-        if text and field.name != "limits":
+        if text:
             value: object = [part.strip() for part in text.split(",")] if field.name == "listen" else text
             try:
                 found[field.name] = msgspec.convert(value, field.type, strict=False)
-            except msgspec.ValidationError as error:
+                kind(**{field.name: found[field.name]})
+            except (msgspec.ValidationError, ConfigError) as error:
                 raise ConfigError(f"{variable}={text!r} in the environment: {error}") from error
     return found
 

@@ -6,6 +6,8 @@ from contextvars import ContextVar
 
 from msgspec import Struct
 
+from .messages import Call
+
 
 class CurrentCall(Struct, frozen=True):
     """The call that is being answered."""
@@ -15,17 +17,16 @@ class CurrentCall(Struct, frozen=True):
     call_id: str
 
 
-_current: ContextVar[CurrentCall] = ContextVar("ipc_broker.current_call")
+_current: ContextVar[Call] = ContextVar("ipc_broker.current_call")
+
+set_current_call = _current.set
+"""For whoever runs a method, in that method's own context."""
 
 
 def current_call() -> CurrentCall:
     """The call whose method is running. Raises LookupError outside of one."""
     try:
-        return _current.get()
+        call = _current.get()
     except LookupError:
         raise LookupError("current_call() works only inside a method that answers a call") from None
-
-
-def set_current_call(call: CurrentCall) -> None:
-    """For whoever runs a method, in that method's own context."""
-    _current.set(call)
+    return CurrentCall(call.object_name, call.method, call.call_id)

@@ -121,6 +121,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(temporary: Path) -> None:
         demo.stdout.close()
         assert demo.stderr is not None
         assert demo.stderr.read() == ""
+        assert demo.wait(PATIENCE) == 0
     assert list(temporary.iterdir()) == []
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 
 from ipc_broker.sync import connect
 from ipc_broker.version import VERSION
-from tests.cli.programs import Ended, environment, rob, run
+from tests.cli.programs import PATIENCE, ROB, Ended, environment, rob, run
 from tests.seed.broker import SeedBroker, running
 
 SUM = "\nResult:\nMap:\n   sum :: 42\n"
@@ -205,6 +208,32 @@ def test_without_a_broker(words: list[str], address: str) -> None:
     assert ended.errors.startswith(f"rob: no broker at {address}")
     assert ended.errors.endswith(f"start one with: ipc-broker --listen {address}\n")
     assert len(ended.errors.splitlines()) == 1
+
+
+def test_a_broker_that_does_not_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        ended = rob("list", "--timeout", "0.2", address=address)
+    expected = f"rob: {address} accepts connections but did not answer within 0.2 s\n"
+    assert ended == Ended(3, "", expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send Ctrl-C to one process")
+def test_ctrl_c_ends_a_call_quietly() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with subprocess.Popen(
+            [sys.executable, *ROB, "call", "math", "add", "--address", address],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+        ) as calling:
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(4)  # it has asked, and waits
+                calling.send_signal(signal.SIGINT)
+                output, _ = calling.communicate(timeout=PATIENCE)
+    assert (calling.returncode, output) == (130, b"")
 
 
 def test_version() -> None:

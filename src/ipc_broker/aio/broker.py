@@ -169,9 +169,7 @@ class _PeerProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = self._time()
-        peer, handle = self._peer, self._router.handle
-        for message, frame in peer.connection.receive_data(data):
-            handle(peer, message, frame, now)
+        self._router.receive(self._peer, bytes(data), now)  # Windows' Proactor loop gives a bytearray
         self._broker.flush(now)
 
     def eof_received(self) -> bool:

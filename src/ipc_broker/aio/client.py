@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, TypeVar, overload
 
-from msgspec import MsgspecError, Raw
+from msgspec import Raw
 
 from ..address import resolve_address
-from ..errors import InvalidArgs, RemoteError
 from ..events import Event
 from ..messages import Welcome
-from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+from ..protocol.codec import NULL
 from ..session import BROKER_OBJECT
+from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, payload_of, value_of
 from .link import ENOUGH_TO_WRITE, Link
 from .subscription import Callback, Subscription
 
 T = TypeVar("T")
-
-DEFAULT_TIMEOUT = 30.0
-"""Seconds that a call may take when nothing else is said."""
 
 
 def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Connecting:
@@ -105,15 +102,8 @@ class Client:
         `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
         in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
         """
-        payload = _payload(args, f"the arguments of '{object}.{method}'")
-        value = await self._call(object, method, payload, timeout)
-        try:
-            return decode_payload(value, returns)
-        except (MsgspecError, RecursionError) as error:
-            message = f"'{object}' answered '{method}' with something else than {returns}: {reason_of(error)}"
-            mismatch = RemoteError(message, object=object, method=method)
-            mismatch.type = type(error).__name__
-            raise mismatch from error
+        payload = payload_of(args, object, method)
+        return value_of(await self._call(object, method, payload, timeout), returns, object, method)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `await client.object("math").add(a=10, b=32)`."""
@@ -122,7 +112,7 @@ class Client:
     async def publish(self, object: str, topic: str, value: Any = None) -> None:
         """Returns when the event is queued; waits only while the kernel takes no more. `drain` tells when it was routed."""
         link = self.link
-        payload = _payload(value, f"the event '{topic}' of '{object}'")
+        payload = payload_of(value, object, topic)
         if not link.session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
         link.session.publish(object, topic, payload)
@@ -162,7 +152,7 @@ class Client:
 
     async def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before."""
-        await self._call(BROKER_OBJECT, "ping", encode_payload(None), timeout)
+        await self._call(BROKER_OBJECT, "ping", NULL, timeout)
 
     async def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
@@ -181,10 +171,11 @@ class Client:
         if not link.session.ready:
             timeout = await link.wait_ready(timeout)
         loop = link.loop
+        now = loop.time()
         answer: asyncio.Future[Raw] = loop.create_future()
-        call_id = link.session.call(object, method, args, answer, loop.time(), timeout)
-        if timeout is not None:
-            link.arm_timer()
+        call_id = link.session.call(object, method, args, answer, now, timeout)
+        if timeout is not None and now + timeout < link.next_timer:
+            link.arm_timer(now + timeout)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -192,36 +183,7 @@ class Client:
             raise
 
 
-class ObjectProxy:
-    """An object somewhere on the bus; its attributes are its methods."""
-
-    def __init__(self, call: Callable[..., Any], name: str) -> None:
-        self._call = call
-        self._name = name
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        if method.startswith("_"):
-            raise AttributeError(method)
-
-        def remote(*positional: Any, **named: Any) -> Any:
-            if positional and named:
-                raise TypeError(f"{self._name}.{method}: give all arguments by position or all by name")
-            return self._call(self._name, method, list(positional) if positional else named or None)
-
-        return remote
-
-    def __repr__(self) -> str:
-        return f"<ObjectProxy {self._name!r}>"
-
-
 async def _registration_of(object: str, registered: Subscription) -> None:
     async for event in registered:
         if not isinstance(event, Event) or event.value == {"object": object}:
             return  # after a Gap it may have been registered unseen
-
-
-def _payload(value: object, what: str) -> Raw:
-    try:
-        return encode_payload(value)
-    except Unsendable as error:
-        raise InvalidArgs(f"{what} cannot be sent: {error}", delivered="no") from error

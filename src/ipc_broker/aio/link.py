@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 from collections.abc import Iterator
 from typing import Protocol, cast
 
 from ..address import Address
+from ..deadlines import BUCKET_SECONDS
 from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded
 from ..messages import Error, Invalid, Welcome
 from ..session import Session
@@ -47,6 +49,8 @@ class Link:
         self._writable = asyncio.Event()
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self.next_timer = math.inf
+        """When the session is asked next for deadlines that have passed."""
 
     async def open(self, timeout: float | None) -> None:
         """One attempt. Raises ConnectFailed."""
@@ -122,20 +126,20 @@ class Link:
         if protocol is not None and (data := self.session.data_to_send()):
             protocol.transport.write(data)
 
-    def arm_timer(self) -> None:
-        """To be called after every call with a timeout."""
-        if self._timer is None:
-            deadline = self.session.next_deadline()
-            if deadline is not None:
-                self._timer = self.loop.call_at(deadline, self._on_timer)
-        elif (deadline := self.session.next_deadline()) is not None and deadline < self._timer.when():
+    def arm_timer(self, deadline: float) -> None:
+        """The session waits for something until `deadline`, which is earlier than `next_timer`."""
+        if self._timer is not None:
             self._timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._on_timer)
+        self.next_timer = deadline
+        self._timer = self.loop.call_at(deadline + BUCKET_SECONDS, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
+        self.next_timer = math.inf
         self.session.handle_timer(self.loop.time())
-        self.arm_timer()
+        deadline = self.session.next_deadline()
+        if deadline is not None:
+            self.arm_timer(deadline)
 
     async def close(self) -> None:
         """Writes what is queued, for up to `CLOSE_TIMEOUT`; ends all that waits. May be called again."""
@@ -221,7 +225,7 @@ class _LinkProtocol(asyncio.Protocol):
         self._link.made(self, self._opened)
 
     def data_received(self, data: bytes) -> None:
-        self._receive(data)
+        self._receive(bytes(data))  # Windows' Proactor loop gives a bytearray
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ..address import Address
+from ..credentials import Credentials
 from ..errors import ConfigError, ListenFailed
-from ..routing.peer import Credentials
 
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
 

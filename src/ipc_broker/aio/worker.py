@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from msgspec import MsgspecError, Raw
-
-from ..context import CurrentCall, set_current_call
 from ..errors import ClientClosed, IPCError, NameTaken
 from ..interface import Method, SharedObject, method_of, methods_of
 from ..messages import Call
 from ..protocol.connection import Connection
-from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
 from .client import Client
+from .executor import Executor
 from .signals import on_stop_signal
 
 logger = logging.getLogger("ipc_broker")
@@ -45,11 +40,9 @@ class Worker:
 
     def __init__(self, address: str | None = None, *, name: str = "", threads: int = 64) -> None:
         self.client = Client(address, name=name)
-        self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._executor = Executor(self.client.link.session, threads)
         self._objects: dict[str, object] = {}
         self._methods: dict[str, dict[str, Method]] = {}
-        self._running: dict[asyncio.Task[None], str] = {}
         self._registrations: dict[str, asyncio.Future[None]] = {}
         self._stopping = asyncio.Event()
         self._serving = False
@@ -60,7 +53,7 @@ class Worker:
 
     def __repr__(self) -> str:
         state = "serving" if self._serving else "stopped"
-        return f"<Worker {self.address} {state} objects={list(self._objects)} calls={len(self._running)}>"
+        return f"<Worker {self.address} {state} objects={list(self._objects)} calls={len(self._executor)}>"
 
     def add(self, name: str, target: object) -> None:
         """Serves the public methods of `target`, or a `SharedObject`, under `name`.
@@ -83,9 +76,7 @@ class Worker:
         if self._serving:
             link = self.client.link
             link.session.withdraw(name, _nobody(link.loop), link.loop.time())
-            for task, object_name in self._running.items():
-                if object_name == name:
-                    task.cancel()
+            self._executor.cancel(name)
 
     def method(self, object_name: str) -> Callable[[Function], Function]:
         """Serves one function as a method of the object: `@worker.method("math")`."""
@@ -164,41 +155,23 @@ class Worker:
             for name in self._objects:
                 link.session.withdraw(name, _nobody(link.loop), link.loop.time(), keep_calls=True)
         self._serving = False
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=DRAIN_TIMEOUT)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        await self._executor.drain(DRAIN_TIMEOUT)
         await link.close()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
     # What the session tells
 
     def call(self, call: Call, connection: Connection) -> None:
-        session = self.client.link.session
         method = self._methods[call.object_name].get(call.method)
+        if method is not None:
+            self._executor.call_method(method, call, connection)
+            return
         target = self._objects[call.object_name]
         if isinstance(target, SharedObject):
-            self._start(call, connection, self._call_shared(target, call))
+            self._executor.call_shared(target, call, connection)
             return
-        if method is None:
-            known = ", ".join(self._methods[call.object_name]) or "none"
-            message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
-            session.fail(call, connection, "no_such_method", message)
-            return
-        try:
-            positional, named = method.arguments(call.args)
-        except (MsgspecError, RecursionError) as error:
-            session.fail(call, connection, "invalid_args", reason_of(error))
-            return
-        if method.is_async:
-            self._start(call, connection, method.function(*positional, **named))
-        elif method.inline:
-            self._call_inline(call, connection, method, positional, named)
-        else:
-            self._start(call, connection, self._call_in_thread(method, positional, named))
+        known = ", ".join(self._methods[call.object_name]) or "none"
+        message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
+        self.client.link.session.fail(call, connection, "no_such_method", message)
 
     def registered(self, name: str, error: IPCError | None) -> None:
         first = self._registrations.pop(name, None)
@@ -213,68 +186,11 @@ class Worker:
                 self.client.link.loop.call_later(RETRY_NAME, self._ask_again, name)
 
     def interrupted(self) -> None:
-        for task in self._running:
-            task.cancel()
+        self._executor.cancel()
 
     def _ask_again(self, name: str) -> None:
         if self._serving and name in self._objects and self.client.link.session.ready:
             self.client.link.session.expose(name)
-
-    # Running methods
-
-    def _start(self, call: Call, connection: Connection, result: Any) -> None:
-        task = self.client.link.loop.create_task(self._answer(call, connection, result))
-        self._running[task] = call.object_name
-        task.add_done_callback(self._running.__delitem__)
-
-    async def _answer(self, call: Call, connection: Connection, result: Any) -> None:
-        set_current_call(CurrentCall(call.object_name, call.method, call.call_id))
-        try:
-            value = await result
-        except asyncio.CancelledError:
-            self.client.link.session.fail(
-                call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'"
-            )
-        except Exception as error:
-            self._raised(call, connection, error)
-        else:
-            self._succeed(call, connection, value)
-
-    def _call_inline(
-        self, call: Call, connection: Connection, method: Method, positional: tuple[Any, ...], named: Any
-    ) -> None:
-        context = contextvars.copy_context()
-        context.run(set_current_call, CurrentCall(call.object_name, call.method, call.call_id))
-        try:
-            value = context.run(method.function, *positional, **named)
-        except Exception as error:
-            self._raised(call, connection, error)
-        else:
-            self._succeed(call, connection, value)
-
-    async def _call_in_thread(self, method: Method, positional: tuple[Any, ...], named: Any) -> Any:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ipc-broker-worker")
-        context = contextvars.copy_context()
-        return await self.client.link.loop.run_in_executor(
-            self._pool, lambda: context.run(method.function, *positional, **named)
-        )
-
-    async def _call_shared(self, target: SharedObject, call: Call) -> Any:
-        return await target.call(call.method, decode_payload(call.args))
-
-    def _succeed(self, call: Call, connection: Connection, value: Any) -> None:
-        try:
-            payload: Raw = encode_payload(value)
-        except Unsendable as error:
-            self._raised(call, connection, TypeError(f"'{call.method}' returned what cannot be sent: {error}"))
-        else:
-            self.client.link.session.answer(call, connection, payload)
-
-    def _raised(self, call: Call, connection: Connection, error: Exception) -> None:
-        logger.warning("'%s.%s' raised", call.object_name, call.method, exc_info=error)
-        message = str(error) or type(error).__name__
-        self.client.link.session.fail(call, connection, "remote_error", message, type=type(error).__name__)
 
 
 class _Functions:

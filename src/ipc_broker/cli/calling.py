@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from .connecting import checked_address, checked_names, connected, json_line, timeout_of
+from .connecting import checked_address, checked_names, connected, json_line
 from .output import write_result
 from .render import render_name, render_text
 from .signature import parse_arguments
@@ -16,7 +16,7 @@ def call(request: Request) -> None:
     address = checked_address(request)
     arguments = parse_arguments(request.rest)
     with connected(address, request) as client:
-        value = client.call(object_name, method, arguments, timeout=timeout_of(request))
+        value = client.call(object_name, method, arguments, timeout=request.patience)
     write_result(json_line(value) if request.json else render_text(value))
 
 
@@ -26,12 +26,12 @@ def send(request: Request) -> None:
     value = parse_arguments(request.rest)
     with connected(address, request) as client:
         client.publish(object_name, topic, value)
-        client.drain(timeout_of(request))
+        client.drain(request.patience)
 
 
 def list_objects(request: Request) -> None:
     with connected(checked_address(request), request) as client:
-        names = client.call("rob", "listObjects", timeout=timeout_of(request), returns=list[str])
+        names = client.call("rob", "listObjects", timeout=request.patience, returns=list[str])
     write_result(json_line(names) if request.json else "".join(f"{render_name(name)}\n" for name in names))
 
 
@@ -39,7 +39,7 @@ def ping(request: Request) -> None:
     address = checked_address(request)
     with connected(address, request) as client:
         started = perf_counter()
-        client.call("rob", "ping", timeout=timeout_of(request))
+        client.call("rob", "ping", timeout=request.patience)
         milliseconds = (perf_counter() - started) * 1000
         broker = client.broker
     if request.json:

@@ -58,7 +58,7 @@ class Child:
         for line in self._lines_until(timeout, f"a line with {text!r}"):
             if text in line:
                 return line
-        raise self._failed(f"ended before it said {text!r}")
+        raise self.failure(f"ended before it said {text!r}")
 
     def wait(self, timeout: float) -> int:
         """The exit status of a process that ends by itself. Raises ChildFailed."""
@@ -90,6 +90,14 @@ class Child:
             self._reader.join()
         return status
 
+    def failure(self, how: str) -> ChildFailed:
+        """For raising: `how` it failed, and what it said."""
+        with contextlib.suppress(Empty):
+            while (line := self._lines.get_nowait()) is not None:
+                self.said.append(line)
+        said = "".join(f"\n   {line}" for line in self.said) or " nothing"
+        return ChildFailed(f"{self.name} {how}; it said:{said}")
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
@@ -103,30 +111,25 @@ class Child:
             try:
                 line = self._lines.get(timeout=max(deadline - monotonic(), 0.0))
             except Empty:
-                raise self._failed(f"gave no sign of {what} within {timeout:g} s") from None
+                raise self.failure(f"gave no sign of {what} within {timeout:g} s") from None
             if line is None:
                 return
             self.said.append(line)
             yield line
 
-    def _failed(self, how: str) -> ChildFailed:
-        with contextlib.suppress(Empty):
-            while (line := self._lines.get_nowait()) is not None:
-                self.said.append(line)
-        said = "".join(f"\n   {line}" for line in self.said) or " nothing"
-        return ChildFailed(f"{self.name} {how}; it said:{said}")
-
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Signals with a handler, Ctrl-C among them, come when the block is left: no process is half started or half stopped."""
+    """Ctrl-C and the other handled signals come when the block is left: no process is half started or half stopped."""
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         came.append(number)
 
     # The process must not inherit what is blocked, so they are caught.
-    numbers = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGHUP] if sys.platform != "win32" else [])
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32":
+        numbers.append(signal.SIGHUP)
     handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     for number in handlers:
         signal.signal(number, note)
@@ -135,5 +138,5 @@ def _signals_wait() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for arrived in came:
+            signal.raise_signal(arrived)

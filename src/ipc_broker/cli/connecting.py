@@ -9,7 +9,6 @@ from time import perf_counter
 from ..address import resolve_address
 from ..messages import MAX_NAME
 from ..sync import Client, connect
-from ..sync.client import DEFAULT_TIMEOUT
 from .render import render_json
 from .words import Request, UsageError
 
@@ -40,17 +39,13 @@ def checked_address(request: Request) -> str:
 def connected(address: str, request: Request) -> closing[Client]:
     """For `with`, which closes at once: what has to be routed before must be drained. Raises ConnectFailed."""
     started = perf_counter()
-    client = connect(address, timeout=min(CONNECT_TIMEOUT, timeout_of(request)), name="rob")
+    client = connect(address, timeout=min(CONNECT_TIMEOUT, request.patience), name="rob")
     if request.log_level in ("trace", "debug"):
         import logging
 
         milliseconds = (perf_counter() - started) * 1000
         logging.getLogger("ipc_broker").debug("connected to %s in %.1f ms: %s", address, milliseconds, client.broker)
     return closing(client)
-
-
-def timeout_of(request: Request) -> float:
-    return DEFAULT_TIMEOUT if request.timeout is None else request.timeout
 
 
 def json_line(document: object) -> str:

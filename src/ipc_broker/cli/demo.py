@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from types import FrameType
 
 from ..sync import connect
-from ..sync.client import DEFAULT_TIMEOUT
 from . import demo_worker
 from .children import Child, ChildFailed
 from .output import write_note
@@ -36,11 +35,10 @@ class Unexpected(Exception):
 
 def run_demo(request: Request) -> int:
     """The exit status: 0 when every step gave what it should, 1 otherwise. Leaves nothing behind."""
-    timeout = DEFAULT_TIMEOUT if request.timeout is None else request.timeout
     with _endings_unwind():
         try:
             with _temporary_address(request.address) as address:
-                _Demo(Stage(as_json=request.json), timeout).play(address)
+                _Demo(Stage(as_json=request.json), request.patience).play(address)
         except (ChildFailed, Unexpected) as error:
             write_note(f"rob: the demo failed: {error}")
             return 1
@@ -82,8 +80,8 @@ class _Demo:
     def _broker(self, address: str) -> Iterator[Child]:
         self._stage.begin(
             "Start the broker",
-            "It passes on what the other programs say. This one listens on a temporary\n"
-            "socket, which the programs below find in BROKER_ADDR.",
+            "It passes on what the other programs say. This one has an address of its\n"
+            "own, which the programs below find in BROKER_ADDR.",
             shell=f"ipc-broker --listen {shlex.quote(address)}",
         )
         arguments = ["-m", "ipc_broker", "--listen", address, "--log-level", "info"]
@@ -107,7 +105,7 @@ class _Demo:
                 try:
                     client.wait_for("math", self._timeout)
                 except TimeoutError as error:
-                    raise ChildFailed(f"the worker did not register 'math': {error}") from error
+                    raise worker.failure("did not register 'math'") from error
             self._stage.end("(the broker now knows the object math)")
             yield worker
 

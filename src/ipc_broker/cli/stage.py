@@ -25,9 +25,8 @@ class Stage:
         self._begun: dict[str, str] = {}
 
     def opening(self, title: str, text: str) -> None:
-        if self._console is not None:
-            self._console.print(Rule(Text(title, style="bold"), align="left"))
-            self._print(Text(f"\n{text}"))
+        self._print(Rule(Text(title, style="bold"), align="left"))
+        self._print(Text(f"\n{text}"))
 
     def begin(self, title: str, text: str, *, shell: str = "", python: str = "") -> None:
         """`shell` is a command line, `python` a program; one of them, or neither."""
@@ -51,9 +50,11 @@ class Stage:
     def closing(self, text: str) -> None:
         self._print(Text(f"\n{text}\n"))
 
-    def _print(self, text: Text) -> None:
+    def _print(self, what: Text | Rule) -> None:
         if self._console is not None:
-            self._console.print(text, soft_wrap=True)
+            with self._console.capture() as captured:
+                self._console.print(what, soft_wrap=isinstance(what, Text))
+            write_result(captured.get())
 
     def _highlighted(self, code: str) -> Text:
         highlighted = Syntax("", "python", theme="ansi_dark").highlight(code)

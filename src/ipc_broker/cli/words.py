@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 LOG_LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "error": 40}
 """The words for a log level, and what they are for `logging`."""
 
+DEFAULT_TIMEOUT = 30.0
 LONGEST_WAIT = 86_400.0
 """Seconds: a day."""
 
@@ -123,7 +124,7 @@ OPTIONS = {
     for option in (
         Option("address", "ADDRESS", "where the broker listens (default: BROKER_ADDR, else the usual socket or pipe)"),
         Option("json", "", "print one JSON document a line, and errors as JSON"),
-        Option("timeout", "SECONDS", "how long it may take (default: 30; listen: for ever)"),
+        Option("timeout", "SECONDS", f"how long it may take (default: {DEFAULT_TIMEOUT:g}; listen: for ever)"),
         Option("count", "N", "end after N events", only="listen"),
         Option("log-level", "LEVEL", f"{', '.join(LOG_LEVELS)} (default: BROKER_DEBUG, else warn)"),
         Option("version", "", "print the version"),
@@ -144,7 +145,7 @@ class UsageError(Exception):
 class Request:
     """One command line, read and checked. `command` is None only with `help` or `version`.
 
-    `rest` holds the words behind the required ones, `timeout` is in seconds.
+    `rest` holds the words behind the required ones; `timeout` is in seconds, None when nothing was said.
     """
 
     __slots__ = ("address", "command", "count", "help", "json", "log_level", "names", "rest", "timeout", "version")
@@ -161,6 +162,11 @@ class Request:
         required = len(command.words) if command is not None else 0
         self.names = words[:required]
         self.rest = words[required:]
+
+    @property
+    def patience(self) -> float:
+        """Seconds that an answer may take."""
+        return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
 
 
 def read_words(argv: Sequence[str]) -> Request:

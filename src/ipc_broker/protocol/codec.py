@@ -7,12 +7,16 @@ nothing else is in the object. Any other form takes a slower way to the same res
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 from msgspec import Raw
 
+from ..errors import InvalidArgs
 from ..messages import (
+    MAX_NAME,
     Call,
     Error,
     Event,
@@ -20,15 +24,16 @@ from ..messages import (
     HasObjectResult,
     Invalid,
     Message,
+    Name,
     Publish,
-    RegisterObject,
     Registered,
+    RegisterObject,
     RegisterService,
     Result,
     Subscribe,
     Subscribed,
 )
-from .framing import HEADER_SIZE
+from .framing import HEADER_SIZE, write_length
 
 MESSAGE_TYPES: tuple[type[Message], ...] = (
     RegisterObject,
@@ -50,11 +55,21 @@ Received = tuple[Message | Invalid, bytes]
 
 NULL = Raw(b"null")
 
+
+class _CallId(msgspec.Struct):
+    """What is looked for in a call that is no valid one, so that whoever waits for it can be told."""
+
+    call_id: Name
+
+
 _LONGEST_OPENING = 32
+_FIRST_KEY = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"(?:[^"\\]|\\.)*"[ \t\r\n]*:[ \t\r\n]*')
+_CALL_ID = re.compile(rb'\s*\{\s*"Call"\s*:\s*\{\s*"call_id"\s*:\s*"([^"\\\x00-\x1f]{1,1024})"')
+"""Where a call's id stands in a body that cannot be decoded, if whoever encoded it wrote the fields in their order."""
 _encode = msgspec.json.Encoder().encode
 _decode_any_body = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_call_id = msgspec.json.Decoder(_CallId).decode
 _OPENINGS: dict[type[Message], bytes] = {kind: f'{{"{kind.__name__}":'.encode() for kind in MESSAGE_TYPES}
-_EVENT_OPENING = _OPENINGS[Event]
 _PUBLISH_SIZE = HEADER_SIZE + len(_OPENINGS[Publish])
 
 
@@ -62,13 +77,74 @@ def encode(message: Message) -> bytes:
     """The whole frame. Its size is not checked here: the limit belongs to the connection it is for."""
     opening = _OPENINGS[type(message)]
     inner = _encode(message)
-    return b"%b%b%b}" % ((len(opening) + len(inner) + 1).to_bytes(HEADER_SIZE, "big"), opening, inner)
+    return write_length(len(opening) + len(inner) + 1) + opening + inner + b"}"
+
+
+# The messages of the hot paths are put together around a payload that is encoded already: that saves encoding it twice,
+# and names come back often enough to be kept encoded.
+
+
+def call_frame(call_id: str, object_name: str, method: str, args: Raw) -> bytes:
+    """The frame of a `Call`. `call_id` is one of ours: nothing in it has to be escaped. Raises InvalidArgs."""
+    body = b'{"Call":{"call_id":"%b%b%b}}' % (call_id.encode(), _call_names(object_name, method), args)
+    return write_length(len(body)) + body
+
+
+def result_frame(call: Call, value: Raw) -> bytes:
+    """The frame of the `Result` for a call."""
+    body = b'{"Result":{"call_id":%b,"object_name":%b,"value":%b}}' % (
+        _encode(call.call_id),
+        encode_name(call.object_name),
+        value,
+    )
+    return write_length(len(body)) + body
+
+
+def publish_frame(object_name: str, topic: str, value: Raw) -> bytes:
+    """The frame of a `Publish`. Raises InvalidArgs."""
+    body = b"%b%b}}" % (_publish_names(object_name, topic), value)
+    return write_length(len(body)) + body
 
 
 def event_frame(frame: bytes) -> bytes:
     """The frame that subscribers get for the frame of a `Publish`, as the decoder gave it: its bytes under another tag."""
-    inner = frame[_PUBLISH_SIZE:]
-    return b"%b%b%b" % ((len(_EVENT_OPENING) + len(inner)).to_bytes(HEADER_SIZE, "big"), _EVENT_OPENING, inner)
+    return _event_opening(len(frame)) + frame[_PUBLISH_SIZE:]
+
+
+@lru_cache(maxsize=1024)
+def encode_name(name: str) -> bytes:
+    """Raises InvalidArgs for a name that is too long, or that UTF-8 cannot say."""
+    if len(name) > MAX_NAME:
+        raise InvalidArgs(f"the name {name[:32]!r}... is longer than {MAX_NAME} characters", delivered="no")
+    try:
+        return _encode(name)
+    except UnicodeEncodeError as error:
+        raise InvalidArgs(f"the name {name!r} cannot be said in UTF-8: {error.reason}", delivered="no") from error
+
+
+@lru_cache(maxsize=1024)
+def _call_names(object_name: str, method: str) -> bytes:
+    return b'","object_name":%b,"method":%b,"args":' % (encode_name(object_name), encode_name(method))
+
+
+@lru_cache(maxsize=1024)
+def _publish_names(object_name: str, topic: str) -> bytes:
+    return b'{"Publish":{"object_name":%b,"topic":%b,"args":' % (encode_name(object_name), encode_name(topic))
+
+
+@lru_cache(maxsize=1024)
+def _event_opening(publish_size: int) -> bytes:
+    opening = _OPENINGS[Event]
+    return write_length(publish_size - _PUBLISH_SIZE + len(opening)) + opening
+
+
+def _is_alone(inner: Raw, body: bytes) -> bool:
+    """Whether the value of the last key is all that the body's object holds: a dict would hide a key that came before."""
+    start = _FIRST_KEY.match(body)
+    if start is None:
+        return False
+    value = bytes(inner)
+    return body.startswith(value, start.end()) and body[start.end() + len(value) :].strip(b" \t\r\n") == b"}"
 
 
 class Decoder:
@@ -100,23 +176,27 @@ class Decoder:
 
     def _decode_other_form(self, frame: bytes) -> Received:
         body = frame[HEADER_SIZE:]
-        message: Message | None = None
+        early = _CALL_ID.match(body)
+        call_id = early[1].decode("utf-8", "replace") if early else None
         try:
             variants = _decode_any_body(body)
             if len(variants) != 1:
                 return Invalid(f"a message is an object with exactly one key, this one has {len(variants)}"), frame
             [(name, inner)] = variants.items()
+            if not _is_alone(inner, body):
+                return Invalid(f"a message is an object with exactly one key, this one has {name!r} twice"), frame
             decode = self._by_name.get(name)
             if decode is None:
                 return Invalid(f"unknown message {name[:64]!r}; known here: {', '.join(self._by_name)}"), frame
+            if name == "Call":
+                call_id = _decode_call_id(inner).call_id
             message = decode(inner)
             # msgspec checks the strings it decodes, but not what it leaves as Raw.
             str(body, "utf-8")
         except RecursionError:
-            return Invalid("the body is nested too deeply"), frame
+            return Invalid("the body is nested too deeply", call_id=call_id), frame
         except UnicodeDecodeError as error:
-            call_id = message.call_id if isinstance(message, Call) else None
             return Invalid(f"the body is not UTF-8: {error}", call_id=call_id), frame
         except msgspec.MsgspecError as error:
-            return Invalid(f"not a message: {error}"), frame
+            return Invalid(f"not a message: {error}", call_id=call_id), frame
         return message, encode(message)

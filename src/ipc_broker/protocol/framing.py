@@ -8,7 +8,13 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 HEADER_SIZE = 4
+_LENGTH = Struct(">I")
+_read_length = _LENGTH.unpack_from
+write_length = _LENGTH.pack
+"""The header of a body of so many bytes."""
 
 SEED_MAX_FRAME = 65_536
 """The largest body, in bytes, that the Rust crate's programs read; a longer one makes them drop the connection."""
@@ -47,7 +53,7 @@ class FrameReader:
             if body > end:
                 stop = body
                 break
-            length = int.from_bytes(data[start:body], "big")
+            (length,) = _read_length(data, start)
             if length > self.limit:
                 self.oversize = length
                 return frames

@@ -6,52 +6,53 @@ What JSON cannot say is refused instead of changed: bytes (msgspec would send ba
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import enum
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+import re
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct, UnsetType
+from msgspec import Raw
 
 SEED_MAX_DEPTH = 127
-"""serde_json, which the Rust crate's programs read with, refuses a body nested deeper than 128 levels."""
+"""Levels of nesting of a whole body that serde_json reads, with which the Rust crate's programs decode."""
+
+_MAX_PAYLOAD_DEPTH = SEED_MAX_DEPTH - 2
+_LONG_NUMBER = re.compile(rb"\d{309}").search
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _ALWAYS_PLAIN = frozenset({str, int, bool, type(None)})
-_SAYABLE = (
-    str,
-    int,
-    type(None),
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
-    decimal.Decimal,
-    enum.Enum,
-    uuid.UUID,
-    Raw,
-    UnsetType,
-)
+_PLAIN_ITEMS = _ALWAYS_PLAIN.issuperset
+_TEXT = frozenset({str}).issuperset
 
 
 class Unsendable(Exception):
     """The value cannot be said in JSON; the message says what and where (`$` is the whole value)."""
 
 
-def encode_payload(value: object) -> Raw:
+def encode_payload(value: Any) -> Raw:
     """Raises Unsendable."""
     try:
         data = _encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Unsendable(f"{reason} - at `$`") from error
-    if type(value) not in _ALWAYS_PLAIN:
-        _refuse_unsayable(value, "$")
+        # What most payloads are is looked at first: this is on the way of every call and event.
+        kind = type(value)
+        if kind is dict:
+            if not (_PLAIN_ITEMS(map(type, value.values())) and _TEXT(map(type, value))):
+                _refuse_unsayable(_builtins(value), "$")
+        elif kind is list:
+            if not _PLAIN_ITEMS(map(type, value)):
+                _refuse_unsayable(_builtins(value), "$")
+        elif kind is float:
+            _refuse_unsayable(value, "$")
+        elif kind not in _ALWAYS_PLAIN:
+            _refuse_unsayable(_builtins(value), "$")
+    except RecursionError as error:
+        raise Unsendable("it is nested too deeply - at `$`") from error
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise Unsendable(f"{error} - at `$`") from error
     return Raw(data)
 
 
@@ -85,47 +86,47 @@ def unreadable_to_seed(payload: Raw) -> str | None:
         return "it is nested too deeply"
     except (msgspec.MsgspecError, ValueError) as error:
         return str(error)
-    # The levels of nesting cannot be more than the brackets, which are quicker to count.
-    if data.count(b"[") + data.count(b"{") > SEED_MAX_DEPTH - 2 and _depth(value) > SEED_MAX_DEPTH - 2:
-        return f"it is nested deeper than the {SEED_MAX_DEPTH - 2} levels the other side reads"
+    # Both are rare and cost a walk, which is made only where the bytes leave room for them.
+    if data.count(b"[") + data.count(b"{") > _MAX_PAYLOAD_DEPTH or (len(data) > 308 and _LONG_NUMBER(data)):
+        return _unreadable_part(value)
     return None
 
 
-def _depth(value: object) -> int:
+def _unreadable_part(value: object) -> str | None:
     depth, level = 0, [value]
-    while level := [item for item in level if isinstance(item, dict | list)]:
-        depth += 1
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
-    return depth
+    while level:
+        if any(isinstance(item, int) and abs(item) > sys.float_info.max for item in level):
+            return "it has a number that is out of range"
+        containers = [item for item in level if isinstance(item, dict | list)]
+        depth += bool(containers)
+        if depth > _MAX_PAYLOAD_DEPTH:
+            return f"it is nested deeper than the {_MAX_PAYLOAD_DEPTH} levels the other side reads"
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
+    return None
+
+
+def _builtins(value: Any) -> Any:
+    """The value in maps, lists, text, numbers and bytes, as msgspec would encode it. Raw is JSON already."""
+    return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), enc_hook=_nothing)
+
+
+def _nothing(value: object) -> None:
+    return None
 
 
 def _refuse_unsayable(value: object, path: str) -> None:
-    if isinstance(value, _SAYABLE):
-        return
     if isinstance(value, float):
         if not isfinite(value):
             raise Unsendable(f"JSON has no number {value} - at `{path}`")
     elif isinstance(value, bytes | bytearray | memoryview):
         raise Unsendable(f"JSON has no bytes; encode them as text, with base64 for example - at `{path}`")
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
                 _refuse_unsayable(key, path)
             if type(item) not in _ALWAYS_PLAIN:
                 _refuse_unsayable(item, f"{path}.{key}")
-    elif isinstance(value, Iterable):
+    elif isinstance(value, list | tuple | set | frozenset):
         for index, item in enumerate(value):
             if type(item) not in _ALWAYS_PLAIN:
                 _refuse_unsayable(item, f"{path}[{index}]")
-    else:
-        _refuse_unsayable({name: getattr(value, name) for name in _field_names(value)}, path)
-
-
-def _field_names(value: object) -> Iterable[str]:
-    """The fields of a Struct, a dataclass or an attrs class, with slots or without."""
-    kind = type(value)
-    if isinstance(value, Struct):
-        return value.__struct_fields__
-    if fields := getattr(kind, "__dataclass_fields__", None):
-        return tuple(fields)
-    return [field.name for field in getattr(kind, "__attrs_attrs__", ())]

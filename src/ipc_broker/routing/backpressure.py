@@ -68,6 +68,8 @@ class Backpressure:
         return self._release(peer)
 
     def next_deadline(self) -> float | None:
+        if not self._full:
+            return None
         return min((peer.stalled_since + self._limits.stall for peer in self._full if not peer.lagging), default=None)
 
     def handle_timer(self, now: float) -> list[Peer]:

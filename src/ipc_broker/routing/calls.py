@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from ..messages import Call
 from .peer import Peer
 
 
@@ -29,16 +30,16 @@ class Calls:
         self.in_flight = 0
         self._rewritten = 0
 
-    def start(self, caller: Peer, worker: Peer, call_id: str, object_name: str, method: str) -> PendingCall:
-        """The caller must have no call of that id in flight."""
-        worker_id = call_id
+    def start(self, caller: Peer, worker: Peer, call: Call) -> str:
+        """Gives the id under which the worker is to know the call. The caller must have none of its id in flight."""
+        call_id = worker_id = call.call_id
         while worker_id in worker.serving:
             self._rewritten += 1
             worker_id = f"{call_id}~{self._rewritten}"
-        call = PendingCall(caller, worker, call_id, worker_id, object_name, method)
-        caller.calls[call_id] = worker.serving[worker_id] = call
+        pending = PendingCall(caller, worker, call_id, worker_id, call.object_name, call.method)
+        caller.calls[call_id] = worker.serving[worker_id] = pending
         self.in_flight += 1
-        return call
+        return worker_id
 
     def finish(self, worker: Peer, worker_id: str) -> PendingCall | None:
         """Takes the slot away; None when the worker was given no such call, or its caller has gone."""

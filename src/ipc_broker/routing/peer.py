@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from ..credentials import Credentials
 from ..protocol.connection import Connection, Role, State
 from ..protocol.framing import SEED_MAX_FRAME
 
 if TYPE_CHECKING:
     from .calls import PendingCall
-
-
-class Credentials(Struct, frozen=True):
-    """Who is at the other end, as far as the transport can tell; None where it cannot."""
-
-    pid: int | None = None
-    uid: int | None = None
 
 
 class Peer:

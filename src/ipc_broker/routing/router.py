@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from ..config import Limits
+from ..credentials import Credentials
 from ..messages import (
     Call,
     Error,
@@ -23,8 +24,8 @@ from ..messages import (
     Invalid,
     Message,
     Publish,
-    RegisterObject,
     Registered,
+    RegisterObject,
     RegisterService,
     Result,
     Subscribe,
@@ -37,7 +38,7 @@ from .backpressure import Backpressure
 from .calls import Calls, PendingCall
 from .driver import Driver
 from .names import BROKER_OBJECT, Names
-from .peer import Credentials, Peer
+from .peer import Peer
 from .subscriptions import Subscriptions
 
 logger = logging.getLogger("ipc_broker")
@@ -107,6 +108,12 @@ class Router:
         """`message` and `frame` as `Peer.connection.receive_data` gave them."""
         self._handlers[type(message)](peer, message, frame, now)
 
+    def receive(self, peer: Peer, data: bytes, now: float) -> None:
+        """`handle` for every message in the bytes that arrived."""
+        handlers = self._handlers
+        for message, frame in peer.connection.receive_data(data):
+            handlers[type(message)](peer, message, frame, now)
+
     def end_of_input(self, peer: Peer, now: float) -> None:
         """The peer will send no more. A seed caller still gets the answers it waits for; anybody else is gone."""
         peer.input_ended = True
@@ -152,11 +159,11 @@ class Router:
         if reason is not None:
             self.refuse(peer, call.call_id, call.object_name, *reason)
             return
-        pending = self.calls.start(peer, worker, call.call_id, call.object_name, call.method)
-        if not worker.prefix or pending.worker_id != call.call_id:
-            frame = encode(Call(pending.worker_id, call.object_name, call.method, call.args))
+        worker_id = self.calls.start(peer, worker, call)
+        if not worker.prefix or worker_id is not call.call_id:
+            frame = encode(Call(worker_id, call.object_name, call.method, call.args))
             if len(frame) > self.limits.max_frame + HEADER_SIZE:  # the other id made it longer
-                self.calls.finish(worker, pending.worker_id)
+                self.calls.finish(worker, worker_id)
                 self.refuse(peer, call.call_id, call.object_name, "too_large", self.over_frame_limit(frame))
                 return
         worker.send_frame(frame)
@@ -191,8 +198,10 @@ class Router:
             return
         self.totals.results += 1
         caller = call.caller
-        if caller.prefix and call.worker_id == call.call_id:
+        if caller.prefix and call.worker_id is call.call_id:
             caller.send_frame(frame)
+        elif isinstance(answer, Error) and caller.is_seed:
+            caller.connection.send(Error(call.call_id, answer.object_name, answer.message))
         elif isinstance(answer, Error):
             caller.connection.send(structs.replace(answer, call_id=call.call_id))
         elif caller.is_seed and (unreadable := unreadable_to_seed(answer.value)):
@@ -202,7 +211,8 @@ class Router:
             return
         else:
             caller.connection.send(Result(call.call_id, answer.object_name, answer.value))
-        self._after_answer(caller)
+        if caller.held_events or caller.input_ended or caller.connection.queued > self.limits.outbox:
+            self._after_answer(caller)
 
     def _error(self, peer: Peer, error: Error, frame: bytes, now: float) -> None:
         self.totals.errors += 1

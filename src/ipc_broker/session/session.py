@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 from msgspec import MsgspecError, Raw
 
-from ..errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, TooLarge, call_error
+from ..errors import ConnectionLost, IPCError, NameTaken, TooLarge, call_error
 from ..messages import (
-    MAX_NAME,
     Call,
     Error,
     Event,
@@ -26,15 +25,14 @@ from ..messages import (
     Hello,
     Invalid,
     Message,
-    Publish,
-    RegisterObject,
     Registered,
+    RegisterObject,
     Result,
     Subscribe,
     Subscribed,
     Welcome,
 )
-from ..protocol.codec import NULL, encode
+from ..protocol.codec import NULL, call_frame, encode_name, publish_frame, result_frame
 from ..protocol.connection import Connection, Role
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import decode_payload, encode_payload
@@ -160,11 +158,9 @@ class Session:
         self, object_name: str, method: str, args: Raw, reply: Reply, now: float, timeout: float | None = None
     ) -> str:
         """Gives the call's id. `reply` gets the undecoded value, or the CallError. Raises TooLarge, InvalidArgs."""
-        if len(object_name) > MAX_NAME or len(method) > MAX_NAME:
-            raise InvalidArgs(f"a name is longer than {MAX_NAME} characters", object=object_name[:64], delivered="no")
         connection = self._require_connection()
         call_id = self._next_id(self._prefix)
-        frame = encode(Call(call_id, object_name, method, args))
+        frame = call_frame(call_id, object_name, method, args)
         if len(frame) > self._frame_limit:
             raise TooLarge(
                 self._over_frame_limit(frame, f"the call of '{object_name}.{method}'"),
@@ -189,15 +185,15 @@ class Session:
 
     def publish(self, object_name: str, topic: str, value: Raw) -> None:
         """Raises TooLarge, InvalidArgs."""
-        _check_names(object_name, topic)
-        frame = encode(Publish(object_name, topic, value))
+        frame = publish_frame(object_name, topic, value)
         if len(frame) > self._frame_limit:
             raise TooLarge(self._over_frame_limit(frame, f"the event '{topic}' of '{object_name}'"), object=object_name)
         self._require_connection().send_frame(frame)
 
     def subscribe(self, object_name: str, topic: str, sink: Sink, reply: Reply) -> None:
         """`reply` gets None as soon as every event will come to `sink`. Raises InvalidArgs."""
-        _check_names(object_name, topic)
+        encode_name(object_name)
+        encode_name(topic)
         self._require_connection()
         key = (object_name, topic)
         question = ("Subscribed", *key)
@@ -230,12 +226,12 @@ class Session:
 
     def has(self, object_name: str, reply: Reply) -> None:
         """`reply` gets whether somebody serves the object. Raises InvalidArgs."""
-        _check_names(object_name)
+        encode_name(object_name)
         self._ask(("HasObjectResult", object_name), reply, HasObject(object_name))
 
     def expose(self, name: str) -> None:
         """`Server.registered` tells how it ended, now or when there is a connection. Raises InvalidArgs."""
-        _check_names(name)
+        encode_name(name)
         self.exposed.add(name)
         if self.ready:
             self._register(name)
@@ -256,7 +252,7 @@ class Session:
 
     def answer(self, call: Call, connection: Connection, value: Raw) -> None:
         if connection is self.connection:
-            frame = encode(Result(call.call_id, call.object_name, value))
+            frame = result_frame(call, value)
             if len(frame) > self._frame_limit:
                 reason = self._over_frame_limit(frame, f"the result of '{call.object_name}.{call.method}'")
                 self.fail(call, connection, "too_large", reason)
@@ -382,12 +378,6 @@ class _Registration:
     def _tell(self, error: IPCError | None) -> None:
         if self._session.server is not None:
             self._session.server.registered(self._name, error)
-
-
-def _check_names(*names: str) -> None:
-    for name in names:
-        if len(name) > MAX_NAME:
-            raise InvalidArgs(f"the name {name[:32]!r}... is longer than {MAX_NAME} characters", delivered="no")
 
 
 def _welcome_of(value: Raw) -> Welcome | None:

@@ -12,21 +12,19 @@ import time
 from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
 
-from msgspec import MsgspecError, Raw
+from msgspec import Raw
 
 from ..address import resolve_address
-from ..errors import ClientClosed, ConnectFailed, ConnectionLost, InvalidArgs, RemoteError
+from ..errors import ClientClosed, ConnectFailed, ConnectionLost
 from ..events import Event
 from ..messages import Error, Invalid, Welcome
-from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+from ..protocol.codec import NULL
 from ..session import BROKER_OBJECT, Session, deadline_exceeded
+from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, payload_of, value_of
 from .subscription import Subscription
 from .transport import Transport, open_transport
 
 T = TypeVar("T")
-
-DEFAULT_TIMEOUT = 30.0
-"""Seconds that a call may take when nothing else is said."""
 
 
 def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Client:
@@ -131,14 +129,8 @@ class Client:
         `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
         in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
         """
-        value = self._call(object, method, _payload(args, f"the arguments of '{object}.{method}'"), timeout)
-        try:
-            return decode_payload(value, returns)
-        except (MsgspecError, RecursionError) as error:
-            message = f"'{object}' answered '{method}' with something else than {returns}: {reason_of(error)}"
-            mismatch = RemoteError(message, object=object, method=method)
-            mismatch.type = type(error).__name__
-            raise mismatch from error
+        payload = payload_of(args, object, method)
+        return value_of(self._call(object, method, payload, timeout), returns, object, method)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `client.object("math").add(a=10, b=32)`."""
@@ -146,7 +138,7 @@ class Client:
 
     def publish(self, object: str, topic: str, value: Any = None) -> None:
         """Returns when the event is with the kernel. `drain` tells when it was routed."""
-        payload = _payload(value, f"the event '{topic}' of '{object}'")
+        payload = payload_of(value, object, topic)
         self._require_open()
         with self._lock:
             self._session.publish(object, topic, payload)
@@ -188,7 +180,7 @@ class Client:
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before."""
-        self._call(BROKER_OBJECT, "ping", encode_payload(None), timeout)
+        self._call(BROKER_OBJECT, "ping", NULL, timeout)
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
@@ -332,32 +324,3 @@ class Client:
                     return  # after a Gap it may have been registered unseen
         except TimeoutError:
             return
-
-
-class ObjectProxy:
-    """An object somewhere on the bus; its attributes are its methods."""
-
-    def __init__(self, call: Callable[..., Any], name: str) -> None:
-        self._call = call
-        self._name = name
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        if method.startswith("_"):
-            raise AttributeError(method)
-
-        def remote(*positional: Any, **named: Any) -> Any:
-            if positional and named:
-                raise TypeError(f"{self._name}.{method}: give all arguments by position or all by name")
-            return self._call(self._name, method, list(positional) if positional else named or None)
-
-        return remote
-
-    def __repr__(self) -> str:
-        return f"<ObjectProxy {self._name!r}>"
-
-
-def _payload(value: Any, what: str) -> Raw:
-    try:
-        return encode_payload(value)
-    except Unsendable as error:
-        raise InvalidArgs(f"{what} cannot be sent: {error}", delivered="no") from error

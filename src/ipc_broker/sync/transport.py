@@ -94,11 +94,10 @@ class SocketTransport:
             try:
                 rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
-                pass
+                if not self._writable(timeout):
+                    raise TimeoutError(f"the broker took nothing for {timeout:g} s") from None
             if not rest:
                 return
-            if not self._writable(timeout):
-                raise TimeoutError(f"the broker took nothing for {timeout:g} s")
 
     def recv(self, timeout: float | None) -> bytes:
         while True:

@@ -1,0 +1,57 @@
+"""What a caller gives and gets: Python values on one side, payloads on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import MsgspecError, Raw
+
+from ..errors import InvalidArgs, RemoteError
+from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a call may take when nothing else is said."""
+
+
+def payload_of(value: Any, object_name: str, member: str) -> Raw:
+    """Arguments of a method, or the value of an event. Raises InvalidArgs."""
+    try:
+        return encode_payload(value)
+    except Unsendable as error:
+        message = f"what '{object_name}.{member}' was given cannot be sent: {error}"
+        raise InvalidArgs(message, object=object_name, method=member, delivered="no") from error
+
+
+def value_of(payload: Raw, returns: Any, object_name: str, method: str) -> Any:
+    """The result of a call, checked and converted to the type `returns`. Raises RemoteError where it does not fit."""
+    try:
+        return decode_payload(payload, returns)
+    except (MsgspecError, RecursionError) as error:
+        expected = getattr(returns, "__name__", returns)
+        message = f"'{object_name}' answered '{method}' with something else than {expected}: {reason_of(error)}"
+        mismatch = RemoteError(message, object=object_name, method=method)
+        mismatch.type = type(error).__name__
+        raise mismatch from error
+
+
+class ObjectProxy:
+    """An object somewhere on the bus; its attributes are its methods. What they return, `call` decides."""
+
+    def __init__(self, call: Callable[..., Any], name: str) -> None:
+        self._call = call
+        self._name = name
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
+        def remote(*positional: Any, **named: Any) -> Any:
+            if positional and named:
+                raise TypeError(f"{self._name}.{method}: give all arguments by position or all by name")
+            return self._call(self._name, method, list(positional) if positional else named or None)
+
+        return remote
+
+    def __repr__(self) -> str:
+        return f"<ObjectProxy {self._name!r}>"
