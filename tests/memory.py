@@ -10,11 +10,12 @@ import json
 from typing import Protocol, cast
 
 from ipc_broker.config import Limits
+from ipc_broker.credentials import Credentials
 from ipc_broker.messages import Error, Invalid
 from ipc_broker.protocol.codec import NULL
 from ipc_broker.protocol.framing import FrameReader
 from ipc_broker.protocol.payload import encode_payload
-from ipc_broker.routing.peer import Credentials, Peer
+from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
 from ipc_broker.session import Session
 from tests.messages import call, register, subscribe

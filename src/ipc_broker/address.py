@@ -74,7 +74,7 @@ def parse_address(text: str) -> Address:
             elif ":" in host:
                 raise _wrong(text, "an IPv6 host stands in brackets: tcp://[::1]:5123")
             if not host:
-                raise _wrong(text, "the host is missing")
+                raise _wrong(text, "host or port is missing")
             return Address(scheme, host, int(port))
         case _:
             raise _wrong(text, f"unknown scheme {scheme!r}")

@@ -78,8 +78,10 @@ def load_config(file: str | None, environ: Mapping[str, str], options: Mapping[s
         settings = _read_file(file)
         _convert(settings, BrokerConfig, file)
     given = {name: value for name, value in options.items() if value is not None}
-    settings = settings | _from_environment(environ, BrokerConfig, settings) | given
-    return _convert(settings, BrokerConfig, "the settings")
+    settings = settings | _from_environment(environ, BrokerConfig, settings)
+    if isinstance(limits := given.get("limits"), Mapping):  # single limits, on top of what file and environment say
+        given["limits"] = settings["limits"] | limits
+    return _convert(settings | given, BrokerConfig, "the settings")
 
 
 def _read_file(file: str) -> dict[str, Any]:

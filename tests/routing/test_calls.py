@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from ipc_broker.config import Limits
+from ipc_broker.credentials import Credentials
 from ipc_broker.routing.calls import Calls
-from ipc_broker.routing.peer import Credentials, Peer
+from ipc_broker.routing.peer import Peer
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, publish, result
 from tests.seed.frames import Message, frame_of

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ipc_broker.config import Limits
-from ipc_broker.routing.peer import Credentials, Peer
+from ipc_broker.credentials import Credentials
+from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.subscriptions import Subscriptions
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error_of, event, publish, result, subscribe
