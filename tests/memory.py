@@ -100,8 +100,7 @@ class Link:
             self._to_broker += self._end.outgoing()
             if self.peer.reads and self._to_broker:
                 data, self._to_broker = self._to_broker, b""
-                for message, raw in self.peer.connection.receive_data(data):
-                    router.handle(self.peer, message, raw, now)
+                router.receive(self.peer, data, now)
                 return True
             if self._end_of_input and self.peer.reads:
                 self._end_of_input = False

@@ -9,6 +9,8 @@ import pytest
 
 from ipc_broker.config import Limits
 from ipc_broker.credentials import Credentials
+from ipc_broker.messages import Call
+from ipc_broker.protocol.codec import NULL
 from ipc_broker.routing.calls import Calls
 from ipc_broker.routing.peer import Peer
 from tests.memory import Bus, RawPeer, extended_peer
@@ -20,6 +22,10 @@ def a_peer(number: int) -> Peer:
     return Peer(number, Credentials(), lambda peer: None)
 
 
+def a_call(call_id: str, object_name: str = "math") -> Call:
+    return Call(call_id, object_name, "add", NULL)
+
+
 def in_order_of_id(messages: list[Message]) -> list[Message]:
     return sorted(messages, key=lambda message: str(next(iter(message.values()))["call_id"]))
 
@@ -29,10 +35,13 @@ def in_order_of_id(messages: list[Message]) -> list[Message]:
 
 def test_a_slot_is_taken_once_and_only_from_its_worker() -> None:
     calls, caller, worker = Calls(), a_peer(1), a_peer(2)
-    call = calls.start(caller, worker, "1", "math", "add")
+    assert calls.start(caller, worker, a_call("1")) == "1"
     assert calls.in_flight == 1
     assert calls.finish(caller, "1") is None
-    assert calls.finish(worker, "1") is call
+    finished = calls.finish(worker, "1")
+    assert finished is not None
+    assert (finished.caller, finished.worker, finished.call_id) == (caller, worker, "1")
+    assert (finished.object_name, finished.method) == ("math", "add")
     assert calls.finish(worker, "1") is None
     assert calls.in_flight == 0
     assert not caller.calls
@@ -42,7 +51,7 @@ def test_a_slot_is_taken_once_and_only_from_its_worker() -> None:
 def test_equal_ids_at_one_worker_get_different_ones_there() -> None:
     calls, worker = Calls(), a_peer(1)
     callers = [a_peer(number) for number in (2, 3, 4)]
-    ids = [calls.start(caller, worker, "1", "math", "add").worker_id for caller in callers]
+    ids = [calls.start(caller, worker, a_call("1")) for caller in callers]
     assert ids[0] == "1"
     assert len(set(ids)) == 3
     for caller, worker_id in zip(callers, ids, strict=True):
@@ -53,8 +62,8 @@ def test_equal_ids_at_one_worker_get_different_ones_there() -> None:
 
 def test_the_calls_of_one_object_are_taken_without_the_others() -> None:
     calls, caller, worker = Calls(), a_peer(1), a_peer(2)
-    calls.start(caller, worker, "1", "math", "add")
-    calls.start(caller, worker, "2", "text", "upper")
+    calls.start(caller, worker, a_call("1"))
+    calls.start(caller, worker, a_call("2", "text"))
     assert [call.call_id for call in calls.take_all_of(worker, "math")] == ["1"]
     assert [call.call_id for call in calls.take_all_of(worker)] == ["2"]
     assert calls.in_flight == 0

@@ -282,6 +282,7 @@ def test_a_worker_that_withdrew_and_kept_its_calls_ends_them_when_it_is_lost(bus
     worker, caller = Client(bus), Client(bus)
     worker.serve("math")
     waiting = caller.call("math", "add")
+    bus.settle()
     worker.session.withdraw("math", Answer(), bus.now, keep_calls=True)
     bus.settle()
     worker.link.disconnect()

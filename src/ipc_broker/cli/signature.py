@@ -80,10 +80,8 @@ def parse_arguments(words: Sequence[str], *, read: Callable[[str], str] = read_s
     """
     if not words:
         return None
-    if words[0] and _SYMBOLS.issuperset(words[0]):
-        value = _Builder(words[0], words[1:], read).build()
-    else:
-        value = _key_value_map(words)
+    is_signature = words[0] != "" and _SYMBOLS.issuperset(words[0])
+    value = _Builder(words[0], words[1:], read).build() if is_signature else _key_value_map(words)
     if _is_too_deep(value):
         raise UsageError(f"the value is nested too deep: at most {MAX_DEPTH} levels are possible")
     return value
