@@ -23,7 +23,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one connection may take. Over a limit its peer gets an error that names it; nobody else notices."""
 
     max_frame: Annotated[
-        Positive, Meta(le=65_536, description="largest body of a frame, in bytes: what the Rust crate's programs read")
+        int,
+        Meta(
+            ge=32_768,  # an error that quotes the longest names still has to fit
+            le=65_536,
+            description="largest body of a frame, in bytes: what the Rust crate's programs read",
+        ),
     ] = 65_536
     backlog: Annotated[
         Positive, Meta(description="bytes of events kept for one slow subscriber before its publishers have to wait")

@@ -50,8 +50,8 @@ class Result(Struct, frozen=True, gc=False):
 class Error(Struct, frozen=True, gc=False, omit_defaults=True):
     """The answer to a call that failed, or (`call_id` None) to something else that could not be done.
 
-    The fields from `code` on are ours: the error's code, the exception's name, what the worker attached, and whether the
-    call reached the worker ("no", "maybe", "yes").
+    The fields from `code` on are ours: the error's code; the exception's name, or without a call the type of the message
+    that was refused; what the worker attached; and whether the call reached the worker ("no", "maybe", "yes").
     """
 
     call_id: Name | None

@@ -21,6 +21,10 @@ from .unix import peer_credentials
 logger = logging.getLogger("ipc_broker")
 
 
+LINGER = 2.0
+"""Seconds that a peer has to take what was queued for it when its connection is closed."""
+
+
 class Broker:
     """A broker inside this program, on the running event loop.
 
@@ -161,6 +165,7 @@ class _PeerProtocol(asyncio.Protocol):
         self._time = asyncio.get_running_loop().time
         self._writable = True
         self._reading = True
+        self._lingering: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -180,6 +185,8 @@ class _PeerProtocol(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._broker.left(self._peer, self._time())
 
     def pause_writing(self) -> None:
@@ -204,8 +211,11 @@ class _PeerProtocol(asyncio.Protocol):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-        if peer.closing and not connection.queued:
-            self._transport.close()
+        if peer.closing:
+            if not connection.queued:
+                self._transport.close()
+            elif self._lingering is None:
+                self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
 
     def finish(self) -> None:
         """Writes what is queued and closes."""
@@ -218,8 +228,9 @@ class _PeerProtocol(asyncio.Protocol):
 
 async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:
     """A broker until SIGINT or SIGTERM; then it closes. Raises ListenFailed."""
-    async with Broker(config) as broker:
-        with on_stop_signal(broker.stop):
+    broker = Broker(config)
+    with on_stop_signal(broker.stop):
+        async with broker:
             if ready is not None:
                 ready.set_result(broker)
             await broker.serve()

@@ -148,7 +148,7 @@ class Subscription:
         self._arrived.set()
 
     def ended(self) -> None:
-        """The client was closed."""
+        """The client was closed, or the broker does not want the subscription."""
         if self._open:
             self._end()
             if self._caller is not None and self._caller is not asyncio.current_task():

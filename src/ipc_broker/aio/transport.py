@@ -71,7 +71,7 @@ async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> L
         if isinstance(error, ListenFailed):
             raise
         reason = error.strerror or str(error)
-        if error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EPERM):
+        if error.errno == errno.EADDRINUSE:
             reason += "; is another broker running there?"
         raise ListenFailed(f"cannot listen on {address}: {reason}") from error
 

@@ -49,6 +49,7 @@ _NEXT_STATE: dict[tuple[State, str], State] = {
     (State.SEED, "extend"): State.EXTENDED,
     (State.SEED, "close"): State.CLOSING,
     (State.EXTENDED, "close"): State.CLOSING,
+    (State.CLOSING, "extend"): State.CLOSING,
     (State.CLOSING, "close"): State.CLOSING,
 }
 
@@ -74,6 +75,10 @@ class Connection:
         self._decode = _DECODERS[role].decode
         self._outbox: list[bytes] = []
         self._wake = wake
+
+    @property
+    def frames_received(self) -> int:
+        return self._reader.count
 
     @property
     def max_frame(self) -> int:

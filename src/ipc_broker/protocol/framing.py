@@ -27,11 +27,12 @@ class FrameReader:
     every later `feed` gives nothing.
     """
 
-    __slots__ = ("_missing", "_tail", "limit", "oversize")
+    __slots__ = ("_missing", "_tail", "count", "limit", "oversize")
 
     def __init__(self, limit: int = SEED_MAX_FRAME) -> None:
         self.limit = limit
         self.oversize = 0
+        self.count = 0  # of the frames that were complete
         self._tail: list[bytes] = []
         self._missing = 0  # bytes that must come before it is worth looking again
 
@@ -56,12 +57,14 @@ class FrameReader:
             (length,) = _read_length(data, start)
             if length > self.limit:
                 self.oversize = length
+                self.count += len(frames)
                 return frames
             stop = body + length
             if stop > end:
                 break
             frames.append(data[start:stop])
             start = stop
+        self.count += len(frames)
         if start < end:
             self._tail.append(data[start:])
             self._missing = stop - end

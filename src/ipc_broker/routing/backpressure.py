@@ -30,11 +30,16 @@ class Backpressure:
         subscriber.missed += 1
         self.dropped += 1
 
-    def filled(self, subscriber: Peer, publisher: Peer, now: float) -> list[Peer]:
-        """The subscriber's outbox is over the backlog. Gives the peers whose `reads` changed."""
+    def filled(self, subscriber: Peer, publisher: Peer | None, now: float) -> list[Peer]:
+        """The subscriber's outbox is over the backlog. Gives the peers whose `reads` changed.
+
+        `publisher` is None for the broker's own events, for which nobody can be made to wait.
+        """
         if subscriber not in self._full:
             self._full.add(subscriber)
             subscriber.stalled_since = now
+        if publisher is None:
+            return []
         subscriber.blocks.add(publisher)
         publisher.waits_for.add(subscriber)
         if not publisher.reads:

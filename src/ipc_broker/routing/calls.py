@@ -35,7 +35,7 @@ class Calls:
         call_id = worker_id = call.call_id
         while worker_id in worker.serving:
             self._rewritten += 1
-            worker_id = f"{call_id}~{self._rewritten}"
+            worker_id = f"~{self._rewritten}"
         pending = PendingCall(caller, worker, call_id, worker_id, call.object_name, call.method)
         caller.calls[call_id] = worker.serving[worker_id] = pending
         self.in_flight += 1
@@ -56,9 +56,6 @@ class Calls:
         self.in_flight -= len(caller.calls)
         caller.calls.clear()
 
-    def take_all_of(self, worker: Peer, object_name: str | None = None) -> list[PendingCall]:
-        """The calls the worker will not answer any more, those for one object or all of them."""
-        lost = [call for call in worker.serving.values() if object_name is None or call.object_name == object_name]
-        for call in lost:
-            self.finish(worker, call.worker_id)
-        return lost
+    def held_by(self, worker: Peer, object_name: str | None = None) -> list[PendingCall]:
+        """The calls the worker was given and has not answered: those for one object, or all of them."""
+        return [call for call in worker.serving.values() if object_name is None or call.object_name == object_name]

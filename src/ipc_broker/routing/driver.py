@@ -73,8 +73,9 @@ class Driver:
                 self._refuse(peer, call, "too_large", self._router.over_frame_limit(frame))
                 return
             peer.send_frame(frame)
-            if call.method == "hello":
+            if isinstance(value, Welcome):
                 # Not earlier: what has been sent until now is the seed's protocol.
+                peer.prefix = value.prefix
                 peer.connection.extend()
 
     def _refuse(self, peer: Peer, call: Call, code: str, message: str) -> None:
@@ -82,21 +83,22 @@ class Driver:
 
     def _hello(self, peer: Peer, args: Raw, now: float) -> Welcome:
         hello: Hello = decode_payload(args, Hello)
-        if not peer.is_seed or not peer.owns_nothing:
-            raise Refused("invalid_args", "hello comes once, as the first message of a connection")
+        if peer.connection.frames_received != 1:
+            raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
         encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
         if encoding is None:
             raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
         identity = self._router.identity
+        if hello.max_frame < self._router.limits.max_frame:
+            raise Refused("invalid_args", f"this broker sends frames of up to {self._router.limits.max_frame} bytes")
         peer.name = hello.name
-        peer.prefix = f"{peer.id}."
         if peer.credentials.pid is None and hello.pid > 0:
             peer.credentials = msgspec.structs.replace(peer.credentials, pid=hello.pid)
         return Welcome(
             encoding=encoding,
             features=tuple(name for name in hello.features if name in FEATURES),
             max_frame=self._router.limits.max_frame,
-            prefix=peer.prefix,
+            prefix=f"{peer.id}.",
             epoch=identity.epoch,
             session=f"{identity.epoch}-{peer.id}",
             version=identity.version,
@@ -127,7 +129,7 @@ class Driver:
         if not self._router.unregister(peer, wish.object_name, now):
             return False
         if not wish.keep_calls:
-            self._router.lose_calls(peer, f"its worker stopped serving '{wish.object_name}'", wish.object_name)
+            self._router.lose_calls(peer, f"its worker stopped serving '{wish.object_name}'", now, wish.object_name)
         return True
 
     def _unsubscribe(self, peer: Peer, args: Raw, now: float) -> bool:

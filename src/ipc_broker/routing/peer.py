@@ -72,11 +72,6 @@ class Peer:
         return not self.prefix
 
     @property
-    def owns_nothing(self) -> bool:
-        """Whether it has not asked for anything yet."""
-        return not (self.names or self.subscriptions or self.calls)
-
-    @property
     def closing(self) -> bool:
         """Whether the shell should close the connection as soon as what is queued is written."""
         return self.connection.state is State.CLOSING

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from ..config import Limits
 from ..credentials import Credentials
 from ..messages import (
     Call,
     Error,
+    Event,
     HasObject,
     HasObjectResult,
     Invalid,
@@ -39,32 +40,13 @@ from .calls import Calls, PendingCall
 from .driver import Driver
 from .names import BROKER_OBJECT, Names
 from .peer import Peer
+from .status import Identity as Identity
+from .status import Totals
 from .subscriptions import Subscriptions
 
 logger = logging.getLogger("ipc_broker")
 
-_LONGEST_TEXT = 4096  # of an error's message, which may quote what was sent: the frame must stay under the limit
-
-
-class Identity(Struct, frozen=True):
-    """Which broker this is: `epoch` is another for every run."""
-
-    version: str
-    epoch: str
-    pid: int
-
-
-class Totals(Struct):
-    """Counted since the broker started."""
-
-    connections: int = 0
-    calls: int = 0
-    results: int = 0
-    errors: int = 0
-    late_answers: int = 0
-    published: int = 0
-    delivered: int = 0
-    invalid_messages: int = 0
+_LONGEST_TEXT = 2048  # of an error's message, which may quote what was sent: the frame must stay under the limit
 
 
 class Router:
@@ -113,12 +95,22 @@ class Router:
         handlers = self._handlers
         for message, frame in peer.connection.receive_data(data):
             handlers[type(message)](peer, message, frame, now)
+        if peer.connection.queued > self.limits.outbox:
+            self._close_overfull(peer, now)
 
     def end_of_input(self, peer: Peer, now: float) -> None:
         """The peer will send no more. A seed caller still gets the answers it waits for; anybody else is gone."""
         peer.input_ended = True
-        self._drop_services_of(peer, now)
-        self._close_if_done(peer)
+        if peer.is_seed and peer.calls:
+            self._drop_services_of(peer, now)
+        else:
+            self.retire(peer, now)
+
+    def retire(self, peer: Peer, now: float) -> None:
+        """The peer is gone but for what is queued for it: the shell writes that, for a while, and closes the connection."""
+        peer.connection.close()
+        self.disconnect(peer, now)
+        self._wake(peer)
 
     def disconnect(self, peer: Peer, now: float) -> None:
         """The connection has ended. May be called again."""
@@ -206,38 +198,39 @@ class Router:
             caller.connection.send(structs.replace(answer, call_id=call.call_id))
         elif caller.is_seed and (unreadable := unreadable_to_seed(answer.value)):
             self._fail(
-                call, "invalid_args", f"'{call.object_name}' answered what this program cannot read: {unreadable}"
+                call, "invalid_args", f"'{call.object_name}' answered what this program cannot read: {unreadable}", now
             )
             return
         else:
             caller.connection.send(Result(call.call_id, answer.object_name, answer.value))
         if caller.held_events or caller.input_ended or caller.connection.queued > self.limits.outbox:
-            self._after_answer(caller)
+            self._after_answer(caller, now)
 
     def _error(self, peer: Peer, error: Error, frame: bytes, now: float) -> None:
         self.totals.errors += 1
         self._answer(peer, error, frame, now)
 
-    def _fail(self, call: PendingCall, code: str, message: str) -> None:
+    def _fail(self, call: PendingCall, code: str, message: str, now: float) -> None:
         self.refuse(call.caller, call.call_id, call.object_name, code, message)
-        self._after_answer(call.caller)
+        self._after_answer(call.caller, now)
 
-    def _after_answer(self, caller: Peer) -> None:
+    def _after_answer(self, caller: Peer, now: float) -> None:
         if caller.held_events and not caller.calls:
             for event in caller.held_events:
                 caller.send_frame(event)
             caller.held_events.clear()
             caller.held_bytes = 0
         if caller.connection.queued > self.limits.outbox:
-            self.close(caller, "overloaded", f"it left over {self.limits.outbox} bytes of answers unread (outbox)")
-        elif caller.input_ended:
-            self._close_if_done(caller)
+            self._close_overfull(caller, now)
+        elif caller.input_ended and not caller.calls:
+            self.retire(caller, now)
 
     # Events
 
     def _publish(self, peer: Peer, event: Publish, frame: bytes, now: float) -> None:
         if event.object_name == BROKER_OBJECT:
-            self.refuse(peer, None, BROKER_OBJECT, "permission_denied", "only the broker publishes as 'rob'")
+            message = "only the broker publishes as 'rob'"
+            self.refuse(peer, None, BROKER_OBJECT, "permission_denied", message, about="Publish")
             return
         self.totals.published += 1
         subscribers = self.subscriptions.find((event.object_name, event.topic))
@@ -257,18 +250,19 @@ class Router:
             else:
                 subscriber.send_frame(forwarded)
                 self.totals.delivered += 1
-                if subscriber.connection.queued > backlog and publisher is not None:
+                if subscriber.connection.queued > backlog:
                     self._wake(*self.backpressure.filled(subscriber, publisher, now))
         if to_seed_peers:
-            self._fan_out_to_seed_peers(to_seed_peers, publisher, event, forwarded, now)
+            self._fan_out_to_seed_peers(to_seed_peers, publisher, event, now)
 
     def _fan_out_to_seed_peers(
-        self, subscribers: list[Peer], publisher: Peer | None, event: Publish, forwarded: bytes, now: float
+        self, subscribers: list[Peer], publisher: Peer | None, event: Publish, now: float
     ) -> None:
         if publisher is not None and (unreadable := unreadable_to_seed(event.args)):
             message = f"subscribers of '{event.object_name}' cannot read this event: {unreadable}"
-            self.refuse(publisher, None, event.object_name, "invalid_args", message)
+            self.refuse(publisher, None, event.object_name, "invalid_args", message, about="Publish")
             return
+        forwarded = encode(Event(event.object_name, event.topic, event.args))  # without fields it does not know
         for subscriber in subscribers:
             if subscriber.lagging or subscriber.held_bytes > self.limits.backlog:
                 self.backpressure.drop(subscriber)
@@ -279,7 +273,7 @@ class Router:
                 subscriber.held_bytes += len(forwarded)
                 continue
             subscriber.send_frame(forwarded)
-            if subscriber.connection.queued > self.limits.backlog and publisher is not None:
+            if subscriber.connection.queued > self.limits.backlog:
                 self._wake(*self.backpressure.filled(subscriber, publisher, now))
 
     def _announce(self, topic: str, name: str, now: float) -> None:
@@ -294,7 +288,7 @@ class Router:
             message = (
                 f"this connection has {self.limits.subscriptions} subscriptions, which is the limit (subscriptions)"
             )
-            self.refuse(peer, None, wish.object_name, "overloaded", message)
+            self.refuse(peer, None, wish.object_name, "overloaded", message, about="Subscribe")
             return
         self.subscriptions.add(wish.object_name, wish.topic, peer)
         peer.connection.send(Subscribed(wish.object_name, wish.topic))
@@ -303,19 +297,21 @@ class Router:
 
     def _register_object(self, peer: Peer, wish: RegisterObject, frame: bytes, now: float) -> None:
         name = wish.object_name
+        refusal: tuple[str, str] | None = None
         if name == BROKER_OBJECT:
-            self.refuse(peer, None, name, "name_taken", "the name 'rob' is the broker's own; choose another")
+            refusal = "name_taken", "the name 'rob' is the broker's own; choose another"
         elif not name:
-            self.refuse(peer, None, name, "invalid_args", "an object needs a name that is not empty")
+            refusal = "invalid_args", "an object needs a name that is not empty"
         elif len(peer.names) >= self.limits.names:
-            message = f"this connection has {self.limits.names} objects, which is the limit (names)"
-            self.refuse(peer, None, name, "overloaded", message)
+            refusal = "overloaded", f"this connection has {self.limits.names} objects, which is the limit (names)"
         elif (owner := self.names.register(name, peer)) is not peer:
-            self.refuse(peer, None, name, "name_taken", f"the name '{name}' is taken by {owner.describe()}")
-        else:
-            peer.connection.send(Registered(name))
-            self._announce("object.registered", name, now)
-            logger.info("%s serves '%s'", peer.describe(), name)
+            refusal = "name_taken", f"the name '{name}' is taken by {owner.describe()}"
+        if refusal is not None:
+            self.refuse(peer, None, name, *refusal, about="RegisterObject")
+            return
+        peer.connection.send(Registered(name))
+        self._announce("object.registered", name, now)
+        logger.info("%s serves '%s'", peer.describe(), name)
 
     def unregister(self, peer: Peer, name: str, now: float) -> bool:
         """False when the name was not the peer's. The calls it was given stay with it."""
@@ -325,10 +321,11 @@ class Router:
         logger.info("%s no longer serves '%s'", peer.describe(), name)
         return True
 
-    def lose_calls(self, worker: Peer, why: str, object_name: str | None = None) -> None:
+    def lose_calls(self, worker: Peer, why: str, now: float, object_name: str | None = None) -> None:
         """The calls that the worker was given, of one object or all, will not be answered any more."""
-        for call in self.calls.take_all_of(worker, object_name):
-            self._fail(call, "worker_lost", f"'{call.object_name}' will not answer '{call.method}': {why}")
+        for call in self.calls.held_by(worker, object_name):
+            if self.calls.finish(worker, call.worker_id) is not None:
+                self._fail(call, "worker_lost", f"'{call.object_name}' will not answer '{call.method}': {why}", now)
 
     def _register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
         logger.warning(
@@ -348,42 +345,41 @@ class Router:
         self.totals.invalid_messages += 1
         logger.warning("%s sent what is no message: %s", peer.describe(), message.reason)
         self.refuse(peer, message.call_id, BROKER_OBJECT, message.code, message.reason)
-        # It may have been an answer, and nobody can tell to which call.
-        for call in self.calls.take_all_of(peer):
-            self._fail(
-                call, "worker_lost", f"the worker of '{call.object_name}' sent what is no message: {message.reason}"
-            )
+        if message.call_id is None:  # it may have been an answer, and nobody can tell to which call
+            self.lose_calls(peer, f"its worker sent what is no message ({message.reason})", now)
+        if message.fatal:
+            self.retire(peer, now)
 
-    def refuse(self, peer: Peer, call_id: str | None, object_name: str, code: str, message: str) -> None:
-        """Sends an `Error`; to a seed peer only the fields that its own broker sends."""
+    def refuse(
+        self, peer: Peer, call_id: str | None, object_name: str, code: str, message: str, *, about: str = ""
+    ) -> None:
+        """Sends an `Error`; to a seed peer only the fields that its own broker sends.
+
+        Without a call, `about` is the type of the message that is refused.
+        """
         self.totals.errors += 1
         message = message[:_LONGEST_TEXT]
         if peer.is_seed:
             peer.connection.send(Error(call_id, object_name, message))
         else:
             delivered = "maybe" if code == "worker_lost" else "no"
-            peer.connection.send(Error(call_id, object_name, message, code=code, delivered=delivered))
+            peer.connection.send(Error(call_id, object_name, message, code=code, type=about, delivered=delivered))
 
-    def close(self, peer: Peer, code: str, reason: str) -> None:
-        """Sends the reason to the peer and has the shell close the connection."""
-        logger.warning("%s is disconnected: %s", peer.describe(), reason)
-        self.refuse(peer, None, BROKER_OBJECT, code, reason)
-        peer.connection.close()
-        self._wake(peer)
+    def _close_overfull(self, peer: Peer, now: float) -> None:
+        if peer in self.peers:
+            reason = f"over {self.limits.outbox} bytes of answers were left unread (outbox)"
+            logger.warning("%s is disconnected: %s", peer.describe(), reason)
+            self.refuse(peer, None, BROKER_OBJECT, "overloaded", reason)
+            self.retire(peer, now)
 
     def over_frame_limit(self, frame: bytes) -> str:
         return f"a frame of {len(frame) - HEADER_SIZE} bytes is over the limit of {self.limits.max_frame} bytes (max_frame)"
 
     def _drop_services_of(self, peer: Peer, now: float) -> None:
         self.subscriptions.remove_all(peer)
-        self.lose_calls(peer, "its worker was lost")
+        self.lose_calls(peer, "its worker was lost", now)
         for name in sorted(peer.names):
             self.unregister(peer, name, now)
-
-    def _close_if_done(self, peer: Peer) -> None:
-        if not (peer.is_seed and peer.calls):
-            peer.connection.close()
-            self._wake(peer)
 
     def _wake(self, *peers: Peer) -> None:
         self._woken.extend(peers)

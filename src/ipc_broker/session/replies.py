@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
 from typing import Any, Protocol
 
 from msgspec import UNSET, MsgspecError, Raw, Struct
@@ -60,6 +60,8 @@ class PendingCalls:
     def lose(self, reason: str) -> None:
         """The connection is gone."""
         for call in self._calls.values():
+            if call.bucket is not None:
+                call.bucket.clear()
             _refuse(call.reply, ConnectionLost(reason, object=call.object_name, method=call.method))
         self._calls.clear()
 
@@ -71,45 +73,52 @@ Question = tuple[str, ...]
 class Questions:
     """Messages that are answered by name: the broker answers them in the order they were asked."""
 
-    __slots__ = ("_replies",)
+    __slots__ = ("_asked",)
 
     def __init__(self) -> None:
-        self._replies: dict[Question, list[Reply]] = {}
+        # For each question, in the order they were sent, those who wait for that answer.
+        self._asked: dict[Question, deque[list[Reply]]] = {}
 
-    def __contains__(self, question: Question) -> bool:
-        return question in self._replies
+    def ask(self, question: Question, *replies: Reply) -> None:
+        """The question is sent now."""
+        self._asked.setdefault(question, deque()).append(list(replies))
 
-    def ask(self, question: Question, reply: Reply) -> None:
-        self._replies.setdefault(question, []).append(reply)
+    def join(self, question: Question, reply: Reply) -> bool:
+        """Waits for the answer to the same question that was sent last. False when none is on its way."""
+        asked = self._asked.get(question)
+        if asked:
+            asked[-1].append(reply)
+        return bool(asked)
 
     def settle(self, question: Question, result: object = None) -> None:
-        """The answer for whoever asked first."""
-        replies = self._replies.get(question)
-        if replies is not None:
-            reply = replies.pop(0)
-            if not replies:
-                del self._replies[question]
+        for reply in self._take(question):
             if not reply.done():
                 reply.set_result(result)
 
-    def settle_all(self, question: Question) -> None:
-        """The answer for all who asked."""
-        for reply in self._replies.pop(question, ()):
-            if not reply.done():
-                reply.set_result(None)
-
-    def find(self, kinds: Iterable[str], name: str) -> Question | None:
-        """The first question of these kinds about the name that is not answered."""
-        return next((question for question in self._replies if question[0] in kinds and question[1] == name), None)
-
     def fail(self, question: Question, error: IPCError) -> None:
-        for reply in self._replies.pop(question, ()):
+        for reply in self._take(question):
             _refuse(reply, error)
+
+    def first_about(self, kind: str, name: str) -> Question | None:
+        """The question of this kind about the name that was asked first and is not answered."""
+        return next((question for question in self._asked if question[:2] == (kind, name)), None)
 
     def lose(self, reason: str) -> None:
         """The connection is gone."""
-        for question in list(self._replies):
-            self.fail(question, ConnectionLost(reason))
+        asked, self._asked = self._asked, {}
+        for questions in asked.values():
+            for replies in questions:
+                for reply in replies:
+                    _refuse(reply, ConnectionLost(reason))
+
+    def _take(self, question: Question) -> list[Reply]:
+        asked = self._asked.get(question)
+        if asked is None:
+            return []
+        replies = asked.popleft()
+        if not asked:
+            del self._asked[question]
+        return replies
 
 
 def deadline_exceeded(object_name: str, method: str, timeout: float | None) -> DeadlineExceeded:

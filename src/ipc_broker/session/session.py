@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from msgspec import MsgspecError, Raw
 
-from ..errors import ConnectionLost, IPCError, NameTaken, TooLarge, call_error
+from ..errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, TooLarge, call_error
 from ..messages import (
     Call,
     Error,
@@ -36,7 +36,7 @@ from ..protocol.codec import NULL, call_frame, encode_name, publish_frame, resul
 from ..protocol.connection import Connection, Role
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import decode_payload, encode_payload
-from .replies import PendingCalls, Questions, Reply, exception_of
+from .replies import PendingCalls, Question, Questions, Reply, exception_of
 
 BROKER_OBJECT = "rob"
 _LONGEST_TEXT = 4096  # of an error's message: the frame must stay under the limit
@@ -48,6 +48,9 @@ class Sink(Protocol):
     def deliver(self, event: Event) -> None: ...
     def interrupted(self) -> None:
         """The connection was lost and another made: events in between are missing."""
+
+    def ended(self) -> None:
+        """The broker does not want the subscription any more: no event will come."""
 
 
 class Server(Protocol):
@@ -140,12 +143,12 @@ class Session:
         self._prefix = welcome.prefix if welcome is not None else f"{self._nonce}."
         if self.connection is not None and welcome is not None:
             self.connection.extend()
-            self._frame_limit = welcome.max_frame + HEADER_SIZE
+        self._frame_limit = HEADER_SIZE + (welcome.max_frame if welcome is not None else SEED_MAX_FRAME)
         self.ready = True
         for name in self.exposed:
             self._register(name)
         for (object_name, topic), sinks in self._sinks.items():
-            self._require_connection().send(Subscribe(object_name, topic))
+            self._ask(("Subscribed", object_name, topic), Subscribe(object_name, topic))
             for sink in sinks:
                 sink.interrupted()
         opened, self._opened = self._opened, None
@@ -200,10 +203,8 @@ class Session:
         sinks = self._sinks.setdefault(key, [])
         sinks.append(sink)
         if len(sinks) == 1 and key not in self._kept_subscriptions:
-            self._ask(question, reply, Subscribe(*key))
-        elif question in self._questions:
-            self._questions.ask(question, reply)
-        else:
+            self._ask(question, Subscribe(*key), reply)
+        elif not self._questions.join(question, reply):
             reply.set_result(None)
 
     def unsubscribe(self, object_name: str, topic: str, sink: Sink, reply: Reply, now: float) -> None:
@@ -227,11 +228,13 @@ class Session:
     def has(self, object_name: str, reply: Reply) -> None:
         """`reply` gets whether somebody serves the object. Raises InvalidArgs."""
         encode_name(object_name)
-        self._ask(("HasObjectResult", object_name), reply, HasObject(object_name))
+        self._ask(("HasObjectResult", object_name), HasObject(object_name), reply)
 
     def expose(self, name: str) -> None:
         """`Server.registered` tells how it ended, now or when there is a connection. Raises InvalidArgs."""
         encode_name(name)
+        if not name:
+            raise InvalidArgs("an object needs a name that is not empty", delivered="no")
         self.exposed.add(name)
         if self.ready:
             self._register(name)
@@ -293,23 +296,25 @@ class Session:
             call.reply.set_exception(exception_of(error, call))
 
     def _error_without_call(self, error: Error) -> None:
-        if error.code in ("name_taken", "overloaded"):
-            question = self._questions.find(("Registered", "Subscribed"), error.object_name)
-            if question is not None:
-                if question[0] == "Subscribed":
-                    self._sinks.pop((question[1], question[2]), None)
-                taken = error.code == "name_taken"
-                self._questions.fail(
-                    question, NameTaken(error.message) if taken else call_error(error.code, error.message)
-                )
-                return
+        answer = {"RegisterObject": "Registered", "Subscribe": "Subscribed"}.get(error.type)
+        question = self._questions.first_about(answer, error.object_name) if answer is not None else None
+        if question is not None:
+            taken = error.code == "name_taken"
+            self._questions.fail(question, NameTaken(error.message) if taken else call_error(error.code, error.message))
+            if answer == "Subscribed":
+                for sink in self._sinks.pop((question[1], question[2]), ()):
+                    sink.ended()
+            return
         if self.on_notice is not None:
             self.on_notice(error)
 
     def _event(self, event: Event) -> None:
         sinks = self._sinks.get((event.object_name, event.topic))
         if sinks is not None:
-            for sink in sinks:
+            if len(sinks) == 1:
+                sinks[0].deliver(event)
+                return
+            for sink in tuple(sinks):  # one of them may unsubscribe
                 sink.deliver(event)
 
     def _call(self, call: Call) -> None:
@@ -324,7 +329,7 @@ class Session:
         self._questions.settle(("Registered", message.object_name))
 
     def _subscribed(self, message: Subscribed) -> None:
-        self._questions.settle_all(("Subscribed", message.object_name, message.topic))
+        self._questions.settle(("Subscribed", message.object_name, message.topic))
 
     def _has_object_result(self, message: HasObjectResult) -> None:
         self._questions.settle(("HasObjectResult", message.object_name), message.exists)
@@ -335,13 +340,13 @@ class Session:
 
     # What is sent
 
-    def _ask(self, question: tuple[str, ...], reply: Reply, message: Message) -> None:
+    def _ask(self, question: Question, message: Message, *replies: Reply) -> None:
         connection = self._require_connection()
-        self._questions.ask(question, reply)
+        self._questions.ask(question, *replies)
         connection.send(message)
 
     def _register(self, name: str) -> None:
-        self._ask(("Registered", name), _Registration(self, name), RegisterObject(name))
+        self._ask(("Registered", name), RegisterObject(name), _Registration(self, name))
 
     def _require_connection(self) -> Connection:
         if self.connection is None or not self.ready:

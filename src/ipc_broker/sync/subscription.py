@@ -102,3 +102,6 @@ class Subscription:
 
     def interrupted(self) -> None:
         self._waiting.append(Gap(self.object, self.topic))
+
+    def ended(self) -> None:
+        self.open = False

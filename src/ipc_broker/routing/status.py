@@ -1,0 +1,26 @@
+"""What a broker says of itself."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Identity(Struct, frozen=True):
+    """Which broker this is: `epoch` is another for every run."""
+
+    version: str
+    epoch: str
+    pid: int
+
+
+class Totals(Struct):
+    """Counted since the broker started."""
+
+    connections: int = 0
+    calls: int = 0
+    results: int = 0
+    errors: int = 0
+    late_answers: int = 0
+    published: int = 0
+    delivered: int = 0
+    invalid_messages: int = 0
