@@ -191,7 +191,7 @@ class RawPeer:
         self.ended = False
         self.prefix = ""
         self._outgoing = b""
-        self._reader = FrameReader()
+        self._reader = FrameReader(bus.router.limits.max_frame)
         self._frames: list[bytes] = []
         self.link = Link(bus, self, credentials)
         self.peer = self.link.peer

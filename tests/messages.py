@@ -21,6 +21,13 @@ def error(call_id: str | None, object_name: str, message: str) -> Message:
     return {"Error": {"call_id": call_id, "object_name": object_name, "message": message}}
 
 
+def refused(about: str, object_name: str, code: str, message: str) -> Message:
+    """What an extended peer gets for a message of the type `about` that the broker does not want."""
+    refusal = error(None, object_name, message)
+    refusal["Error"] |= {"code": code, "type": about, "delivered": "no"}
+    return refusal
+
+
 def subscribe(object_name: str, topic: str) -> Message:
     return {"Subscribe": {"object_name": object_name, "topic": topic}}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ipc_broker.errors import IPCError
-from ipc_broker.messages import Call, Event
+from ipc_broker.events import Event
+from ipc_broker.messages import Call
 from ipc_broker.protocol.connection import Connection
 from ipc_broker.protocol.payload import decode_payload
 from tests.seed.frames import Json
@@ -66,13 +67,16 @@ class RecordingServer:
 
 
 class RecordingSink:
-    """A `Sink`: the values of its events in order, and "interrupted" where it was."""
+    """A `Sink`: the values of its events in order, "interrupted" where it was, and "ended" when it is told so."""
 
     def __init__(self) -> None:
         self.seen: list[Json] = []
 
     def deliver(self, event: Event) -> None:
-        self.seen.append(cast(Json, decode_payload(event.args)))
+        self.seen.append(cast(Json, event.value))
 
     def interrupted(self) -> None:
         self.seen.append("interrupted")
+
+    def ended(self) -> None:
+        self.seen.append("ended")

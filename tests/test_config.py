@@ -61,7 +61,7 @@ def test_a_file_gives_every_setting(write_file: WriteFile) -> None:
         grace = 1
 
         [limits]
-        max_frame = 1000
+        max_frame = 40000
         stall = 0.5
         calls = 3
         """
@@ -70,23 +70,31 @@ def test_a_file_gives_every_setting(write_file: WriteFile) -> None:
         listen=("unix:///run/x.sock", "tcp://127.0.0.1:0"),
         log_level="debug",
         grace=1.0,
-        limits=Limits(max_frame=1000, stall=0.5, calls=3),
+        limits=Limits(max_frame=40_000, stall=0.5, calls=3),
     )
 
 
 def test_the_environment_gives_every_setting() -> None:
+    limits = dict.fromkeys(EVERY_LIMIT, 7) | {"max_frame": 40_000}
     environ = {
         "IPC_BROKER_LISTEN": "unix:///run/x.sock, tcp://127.0.0.1:0",
         "IPC_BROKER_LOG_LEVEL": "warn",
         "IPC_BROKER_GRACE": "1.5",
-        **{f"IPC_BROKER_LIMITS_{name.upper()}": "7" for name in EVERY_LIMIT},
+        **{f"IPC_BROKER_LIMITS_{name.upper()}": str(value) for name, value in limits.items()},
     }
     assert load_config(None, environ, {}) == BrokerConfig(
         listen=("unix:///run/x.sock", "tcp://127.0.0.1:0"),
         log_level="warn",
         grace=1.5,
-        limits=msgspec.convert(dict.fromkeys(EVERY_LIMIT, 7), Limits),
+        limits=msgspec.convert(limits, Limits),
     )
+
+
+@pytest.mark.parametrize("size", [32_768, 65_536])
+def test_the_smallest_and_the_largest_frame_limit_may_be_set_anywhere(write_file: WriteFile, size: int) -> None:
+    assert load_config(write_file(f"[limits]\nmax_frame = {size}"), {}, {}).limits.max_frame == size
+    assert load_config(None, {"IPC_BROKER_LIMITS_MAX_FRAME": str(size)}, {}).limits.max_frame == size
+    assert load_config(None, {}, {"limits": {"max_frame": size}}).limits.max_frame == size
 
 
 def test_options_outweigh_the_environment_and_that_the_file(write_file: WriteFile) -> None:
@@ -151,6 +159,8 @@ def test_an_empty_variable_is_none() -> None:
         ("IPC_BROKER_LIMITS_CALLS", "1.5"),
         ("IPC_BROKER_LIMITS_CALLS", "many"),
         ("IPC_BROKER_LIMITS_MAX_FRAME", "65537"),
+        ("IPC_BROKER_LIMITS_MAX_FRAME", "32767"),
+        ("IPC_BROKER_LIMITS_MAX_FRAME", "0"),
     ],
 )
 def test_a_wrong_value_in_the_environment_is_refused_with_the_variable_and_its_text(variable: str, text: str) -> None:
@@ -175,6 +185,7 @@ def test_a_wrong_value_in_the_environment_is_refused_with_the_variable_and_its_t
         ("[limits]\ncalls = true", "Expected `int`, got `bool` - at `$.limits.calls`"),
         ("[limits]\ncalls = 1.0", "at `$.limits.calls`"),
         ("[limits]\nmax_frame = 65537", "Expected `int` <= 65536 - at `$.limits.max_frame`"),
+        ("[limits]\nmax_frame = 32767", "Expected `int` >= 32768 - at `$.limits.max_frame`"),
         ('listen = "unix:///x"', "Expected `array`, got `str` - at `$.listen`"),
         ("listen = []", "a broker needs at least one address"),
         ("listen = [1]", "Expected `str`, got `int` - at `$.listen[0]`"),
@@ -214,6 +225,8 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
         ({"log_level": "loud"}, "at `$.log_level`"),
         ({"grace": -1.0}, "at `$.grace`"),
         ({"limits": {"calls": 0}}, "at `$.limits.calls`"),
+        ({"limits": {"max_frame": 65_537}}, "Expected `int` <= 65536 - at `$.limits.max_frame`"),
+        ({"limits": {"max_frame": 32_767}}, "Expected `int` >= 32768 - at `$.limits.max_frame`"),
     ],
 )
 def test_a_wrong_option_is_refused_with_its_place(options: dict[str, object], expected: str) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 from msgspec import Struct
 
 
-class Event(Struct, frozen=True):
-    """One published value. `retained` tells that it was published before the subscription began."""
+class Event(Struct, frozen=True, rename={"object": "object_name", "value": "args"}):
+    """One published value. `retained` tells that it was published before the subscription began.
+
+    It is decoded as it stands on the wire, hence the names of its fields there.
+    """
 
     object: str
     topic: str

@@ -24,7 +24,7 @@ def frame_of(body: bytes) -> bytes:
 
 
 def decode(body: bytes) -> Message | Invalid:
-    return DECODER.decode(frame_of(body))[0]
+    return DECODER.decode_all([frame_of(body)])[0][0]
 
 
 def plain(message: Message) -> dict[str, object]:
@@ -40,7 +40,7 @@ def call_with(args: bytes) -> bytes:
 @given(MESSAGES)
 def test_every_message_comes_back_as_it_was_in_the_same_frame(message: Message) -> None:
     frame = encode(message)
-    decoded, kept = DECODER.decode(frame)
+    decoded, kept = DECODER.decode_all([frame])[0]
     assert type(decoded) is type(message)
     assert decoded == message
     assert kept == encode(decoded) == frame
@@ -77,17 +77,17 @@ def test_any_spelling_of_a_message_gives_the_message(
     spelt = json.dumps(
         {name: dict(reversed(items) if backwards else items)}, indent=indent, ensure_ascii=ascii_only
     ).encode()
-    decoded, kept = DECODER.decode(frame_of(b" \n" + spelt + b"\r\t "))
+    decoded, kept = DECODER.decode_all([frame_of(b" \n" + spelt + b"\r\t ")])[0]
     assert not isinstance(decoded, Invalid)
     assert type(decoded) is type(message)
     assert plain(decoded) == plain(message)
     # What is forwarded says the same, in a form whose beginning is known.
     assert kept[HEADER_SIZE:].startswith(b'{"%b":' % name.encode())
-    assert DECODER.decode(kept) == (decoded, kept)
+    assert DECODER.decode_all([kept])[0] == (decoded, kept)
 
 
 def test_a_variant_s_name_may_be_spelt_with_escapes() -> None:
-    message, kept = DECODER.decode(frame_of(rb'{"\u0048asObject":{"object_name":"a"}}'))
+    message, kept = DECODER.decode_all([frame_of(rb'{"\u0048asObject":{"object_name":"a"}}')])[0]
     assert message == HasObject("a")
     assert kept == encode(HasObject("a"))
 
@@ -101,8 +101,8 @@ def test_an_event_s_frame_is_its_publish_s_under_another_tag(object_name: str, t
 @given(JSON_VALUES, st.sampled_from([None, 2]))
 def test_an_event_s_frame_holds_a_publish_of_any_spelling(value: object, indent: int | None) -> None:
     spelt = json.dumps({"Publish": {"args": value, "new": 1, "topic": "t", "object_name": "o"}}, indent=indent)
-    publish, kept = DECODER.decode(frame_of(spelt.encode()))
-    event, _ = DECODER.decode(event_frame(kept))
+    publish, kept = DECODER.decode_all([frame_of(spelt.encode())])[0]
+    event, _ = DECODER.decode_all([event_frame(kept)])[0]
     assert isinstance(publish, Publish)
     assert event == Event("o", "t", publish.args)
 
@@ -119,7 +119,7 @@ def assert_clean(received: Message | Invalid, body: bytes) -> None:
 
 @given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
 def test_any_garbage_gives_an_invalid_and_never_an_exception(body: bytes) -> None:
-    received, frame = DECODER.decode(frame_of(body))
+    received, frame = DECODER.decode_all([frame_of(body)])[0]
     assert isinstance(received, Invalid)
     assert_clean(received, body)
     assert frame == frame_of(body)
@@ -192,8 +192,8 @@ def test_an_unknown_message_s_name_is_quoted_in_part_only() -> None:
 
 def test_a_decoder_knows_the_types_it_was_given_only() -> None:
     decoder = Decoder((Result, Error))
-    assert decoder.decode(encode(Result("1", "a", NULL)))[0] == Result("1", "a", NULL)
-    received, _ = decoder.decode(encode(Subscribe("a", "t")))
+    assert decoder.decode_all([encode(Result("1", "a", NULL))])[0][0] == Result("1", "a", NULL)
+    received, _ = decoder.decode_all([encode(Subscribe("a", "t"))])[0]
     assert received == Invalid("unknown message 'Subscribe'; known here: Result, Error")
 
 

@@ -48,6 +48,17 @@ def test_any_garbage_split_anyhow_gives_the_same_frames_and_the_same_end(
     assert parts.oversize == whole.oversize
 
 
+@given(BODIES, st.lists(st.integers(0, 400)), st.booleans())
+def test_the_frames_that_were_complete_are_counted(bodies: list[bytes], cuts: list[int], oversize: bool) -> None:
+    reader = FrameReader(30)
+    stream = b"".join(map(frame_of, bodies)) + (b"\0\0\0\x1f" if oversize else b"\0\0\0\5half")
+    frames = 0
+    for chunk in split(stream, cuts):
+        frames += len(reader.feed(chunk))
+        assert reader.count == frames
+    assert reader.count == len(bodies)
+
+
 def test_an_empty_body_is_a_frame() -> None:
     assert FrameReader().feed(b"\0\0\0\0" * 2) == [b"\0\0\0\0"] * 2
 

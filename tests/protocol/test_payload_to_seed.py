@@ -65,7 +65,7 @@ def body_with(payload: str) -> bytes:
 def readable(payload: str) -> bool:
     """What our broker thinks: whether it would send an event with this payload to a program of the seed."""
     body = body_with(payload)
-    received, _ = Decoder(MESSAGE_TYPES).decode(len(body).to_bytes(4, "big") + body)
+    [(received, _)] = Decoder(MESSAGE_TYPES).decode_all([len(body).to_bytes(4, "big") + body])
     if isinstance(received, Invalid):
         return False
     assert isinstance(received, Publish)

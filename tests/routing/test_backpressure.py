@@ -311,12 +311,25 @@ def test_the_end_of_a_waiting_publishers_input_is_seen_after_all_that_it_sent(
     assert subscriber.receive() == events(*range(20))
 
 
-def test_events_of_rob_for_a_stalled_subscriber_are_bounded_too(bus: Bus) -> None:
-    watcher, worker = extended_peer(bus), extended_peer(bus)
+@pytest.mark.parametrize("kind", KINDS)
+def test_events_of_rob_for_a_stalled_subscriber_are_bounded_too(bus: Bus, kind: Callable[..., RawPeer]) -> None:
+    """Nobody can be made to wait for it: whoever registers names is read from all the time."""
+    watcher, worker = kind(bus), extended_peer(bus)
     watcher.subscribe("rob", "object.registered")
     watcher.link.stop_taking()
     for number in range(1000):
         worker.send(register("math"), call(f"{worker.prefix}{number}", "rob", "unregister", {"object_name": "math"}))
+        assert worker.peer.reads
         bus.advance(LIMITS.stall / 10)
     assert watcher.peer.connection.queued < 2 * LIMITS.backlog
-    assert bus.router.backpressure.dropped > 0
+    assert watcher.peer.lagging
+    dropped = bus.router.backpressure.dropped
+    assert dropped > 0
+    watcher.link.take_again()
+    assert len(watcher.receive()) == 1000 - dropped
+    worker.receive()
+    worker.register("text")
+    assert watcher.receive() == [event("rob", "object.registered", {"object": "text"})]
+    worker.disconnect()
+    watcher.disconnect()
+    bus.assert_empty()

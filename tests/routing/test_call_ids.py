@@ -9,7 +9,7 @@ import pytest
 from ipc_broker.messages import MAX_NAME
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, result
-from tests.seed.frames import Json, frame
+from tests.seed.frames import Json, Message, frame
 
 
 def given_to(worker: RawPeer) -> list[dict[str, Json]]:
@@ -81,19 +81,88 @@ def test_two_seed_callers_with_one_id_of_the_longest_kind_both_get_an_answer(
     bus.assert_no_call_is_left()
 
 
-def test_a_call_that_another_id_makes_too_large_is_refused(bus: Bus) -> None:
-    worker, first, second = RawPeer(bus, "math"), RawPeer(bus), RawPeer(bus)
-    room = 65_536 - (len(frame(call("same", "math", "add", ""))) - 4)
-    largest = call("same", "math", "add", "x" * room)
+def largest_call(call_id: str) -> Message:
+    """One whose frame takes all that a frame may."""
+    room = 65_536 - (len(frame(call(call_id, "math", "add", ""))) - 4)
+    return call(call_id, "math", "add", "x" * room)
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+@pytest.mark.parametrize("call_id", ["12", "same", "i" * MAX_NAME])
+def test_another_id_is_short_so_that_a_call_of_the_largest_size_still_fits(
+    bus: Bus, kind: Callable[..., RawPeer], call_id: str
+) -> None:
+    worker, callers = kind(bus, "math"), [RawPeer(bus), RawPeer(bus)]
+    for caller in callers:
+        caller.send(largest_call(call_id))
+        bus.settle()
+    first, second = given_to(worker)
+    assert first["call_id"] == call_id
+    assert second["call_id"] == "~1"
+    assert first["args"] == second["args"]
+    for fields, answer in ((second, 2), (first, 1)):
+        worker.send(result(str(fields["call_id"]), "math", answer))
+    assert callers[0].receive() == [result(call_id, "math", 1)]
+    assert callers[1].receive() == [result(call_id, "math", 2)]
+    bus.assert_no_call_is_left()
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+@pytest.mark.parametrize("call_id", ["", "s"])
+def test_a_call_that_another_id_makes_too_large_is_refused(
+    bus: Bus, kind: Callable[..., RawPeer], call_id: str
+) -> None:
+    """Only an id shorter than the other one can do that."""
+    worker, first, second = kind(bus, "math"), RawPeer(bus), RawPeer(bus)
+    largest = largest_call(call_id)
     first.send(largest)
     assert worker.receive() == [largest]
     second.send(largest)
     answer = error_of(second.receive()[0])
-    assert answer["call_id"] == "same"
+    assert answer["call_id"] == call_id
     assert "over the limit of 65536 bytes" in str(answer["message"])
     assert worker.receive() == []
-    worker.send(result("same", "math"))
-    assert first.receive() == [result("same", "math")]
+    worker.send(result(call_id, "math"))
+    assert first.receive() == [result(call_id, "math")]
+    bus.assert_no_call_is_left()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_answer_that_the_callers_own_id_makes_too_large_is_an_error(bus: Bus, fails: bool) -> None:
+    """The worker knows the call under a shorter id, so that its answer just fits. `RawPeer` fails on a larger frame."""
+    worker, callers = extended_peer(bus, "math"), [RawPeer(bus), RawPeer(bus)]
+    longest = "i" * MAX_NAME
+    for caller in callers:
+        caller.send(call(longest, "math", "add"))
+        bus.settle()
+    _, given = given_to(worker)
+
+    def answer_of(text: str) -> Message:
+        call_id = str(given["call_id"])
+        return error(call_id, "math", text) if fails else result(call_id, "math", text)
+
+    room = 65_536 - (len(frame(answer_of(""))) - 4)
+    worker.send(answer_of("x" * room))
+    [message] = callers[1].receive()
+    assert error_of(message)["call_id"] == longest
+    assert "over the limit of 65536 bytes" in str(error_of(message)["message"])
+    worker.send(result(longest, "math", 1))
+    assert callers[0].receive() == [result(longest, "math", 1)]
+    bus.assert_no_call_is_left()
+
+
+@pytest.mark.parametrize("order", [("~1", "same", "same"), ("same", "same", "~1"), ("same", "~1", "same")])
+def test_an_id_that_looks_like_another_id_meets_no_other_call(bus: Bus, order: tuple[str, ...]) -> None:
+    worker, callers = RawPeer(bus, "math"), [RawPeer(bus) for _ in order]
+    for number, (caller, call_id) in enumerate(zip(callers, order, strict=True)):
+        caller.send(call(call_id, "math", "add", number))
+        bus.settle()
+    given = given_to(worker)
+    assert len({str(fields["call_id"]) for fields in given}) == 3
+    for fields in reversed(given):
+        worker.send(result(str(fields["call_id"]), "math", fields["args"]))
+    for number, (caller, call_id) in enumerate(zip(callers, order, strict=True)):
+        assert caller.receive() == [result(call_id, "math", number)]
     bus.assert_no_call_is_left()
 
 

@@ -52,21 +52,38 @@ def test_equal_ids_at_one_worker_get_different_ones_there() -> None:
     calls, worker = Calls(), a_peer(1)
     callers = [a_peer(number) for number in (2, 3, 4)]
     ids = [calls.start(caller, worker, a_call("1")) for caller in callers]
-    assert ids[0] == "1"
-    assert len(set(ids)) == 3
+    assert ids == ["1", "~1", "~2"]
     for caller, worker_id in zip(callers, ids, strict=True):
         finished = calls.finish(worker, worker_id)
         assert finished is not None
         assert (finished.caller, finished.call_id) == (caller, "1")
 
 
-def test_the_calls_of_one_object_are_taken_without_the_others() -> None:
+def test_another_id_is_short_whatever_the_callers_is_and_none_that_the_worker_knows_already() -> None:
+    calls, worker, longest = Calls(), a_peer(1), "i" * 1024
+    assert calls.start(a_peer(2), worker, a_call("~1")) == "~1"
+    assert calls.start(a_peer(3), worker, a_call(longest)) == longest
+    assert calls.start(a_peer(4), worker, a_call(longest)) == "~2"
+    assert calls.start(a_peer(5), worker, a_call("~2")) == "~3"
+    assert calls.start(a_peer(6), a_peer(7), a_call(longest)) == longest
+    assert len(worker.serving) == 4
+
+
+def test_the_calls_that_a_worker_holds_are_told_by_object_and_stay() -> None:
     calls, caller, worker = Calls(), a_peer(1), a_peer(2)
     calls.start(caller, worker, a_call("1"))
     calls.start(caller, worker, a_call("2", "text"))
-    assert [call.call_id for call in calls.take_all_of(worker, "math")] == ["1"]
-    assert [call.call_id for call in calls.take_all_of(worker)] == ["2"]
-    assert calls.in_flight == 0
+    calls.start(caller, a_peer(3), a_call("3"))
+    assert [call.call_id for call in calls.held_by(worker, "math")] == ["1"]
+    assert [call.call_id for call in calls.held_by(worker, "text")] == ["2"]
+    assert [call.call_id for call in calls.held_by(worker)] == ["1", "2"]
+    assert calls.held_by(worker, "ghost") == calls.held_by(caller) == []
+    assert calls.in_flight == 3
+    for call in calls.held_by(worker):  # what it gives may be finished while one goes through it
+        assert calls.finish(worker, call.worker_id) is call
+    assert calls.held_by(worker) == []
+    assert calls.in_flight == 1
+    assert set(caller.calls) == {"3"}
 
 
 # Only the worker that was given a call can answer it
@@ -191,6 +208,52 @@ def test_unregistering_an_object_ends_its_calls_only(bus: Bus) -> None:
     worker.send(result(first, "math", "late"), result(second, "text", "A"))
     assert caller.receive() == [result(second, "text", "A")]
     assert bus.router.totals.late_answers == 1
+
+
+BROKEN_CALLS = {
+    "too deep arguments": b'{"Call":{"call_id":"7","object_name":"x","method":"m","args":%b}}'
+    % (b"[" * 30_000 + b"]" * 30_000),
+    "invalid UTF-8": b'{"Call":{"call_id":"7","object_name":"x","method":"m","args":"\xff"}}',
+    "no method": b'{"Call":{"call_id":"7","object_name":"x","args":null}}',
+    "broken JSON": b'{"Call":{"call_id":"7","object_name":"x","method":"m","args":[1,}}',
+}
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+@pytest.mark.parametrize("broken", BROKEN_CALLS)
+def test_a_broken_call_of_a_worker_does_not_end_the_calls_it_was_given(
+    bus: Bus, kind: Callable[..., RawPeer], broken: str
+) -> None:
+    worker, caller = kind(bus, "math"), extended_peer(bus)
+    call_id = f"{caller.prefix}1"
+    caller.send(call(call_id, "math", "add"))
+    worker.receive()
+    worker.send_bytes(frame_of(BROKEN_CALLS[broken]))
+    refused = error_of(worker.receive()[0])
+    assert refused["call_id"] == "7"
+    assert refused.get("code", "invalid_args") == "invalid_args"
+    assert bus.router.totals.invalid_messages == 1
+    assert caller.receive() == []
+    worker.send(result(call_id, "math", 42))
+    assert caller.receive() == [result(call_id, "math", 42)]
+    assert bus.router.totals.late_answers == 0
+
+
+def test_what_is_no_message_ends_only_the_calls_that_its_sender_was_given(
+    bus: Bus, worker: RawPeer, caller: RawPeer
+) -> None:
+    """Not those it has made itself, nor anybody else's."""
+    both = extended_peer(bus, "text")
+    both.send(call(f"{both.prefix}1", "math", "add"))
+    caller.send(call("2", "text", "upper"))
+    bus.settle()
+    both.send_bytes(frame_of(b"garbage"))
+    assert [error_of(message)["call_id"] for message in caller.receive()] == ["2"]
+    assert [error_of(message)["call_id"] for message in both.receive() if "Call" not in message] == [None]
+    worker.receive()
+    worker.send(result(f"{both.prefix}1", "math", 1), result("1", "math", 2))
+    assert both.receive() == [result(f"{both.prefix}1", "math", 1)]
+    assert caller.receive() == [result("1", "math", 2)]
 
 
 def test_a_worker_that_sent_garbage_serves_on(bus: Bus, worker: RawPeer, caller: RawPeer) -> None:

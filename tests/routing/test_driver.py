@@ -9,8 +9,8 @@ import pytest
 from ipc_broker.config import Limits
 from ipc_broker.protocol.connection import State
 from tests.memory import IDENTITY, Bus, RawPeer, extended_peer
-from tests.messages import call, error, error_of, event, publish, register, result
-from tests.seed.frames import Json, frame
+from tests.messages import call, error, error_of, event, publish, register, result, subscribe
+from tests.seed.frames import Json, frame, frame_of
 
 
 def ask(peer: RawPeer, method: str, args: Json = None) -> Json:
@@ -106,21 +106,72 @@ def test_hello_twice_is_refused_and_changes_nothing(bus: Bus) -> None:
     assert (peer.peer.name, peer.peer.prefix) == ("first", prefix)
 
 
-@pytest.mark.parametrize(
-    "earlier",
-    [
-        register("text"),
-        call("1", "math", "add"),
-        {"Subscribe": {"object_name": "sensor", "topic": "temperature"}},
-    ],
-)
-def test_hello_after_the_seeds_protocol_was_used_is_refused(bus: Bus, earlier: dict[str, dict[str, Json]]) -> None:
+OTHERS = {
+    "RegisterObject": frame(register("text")),
+    "RegisterService": frame({"RegisterService": {"object_name": "text", "service_name": "text.service"}}),
+    "Call": frame(call("1", "math", "add")),
+    "a call of rob": frame(call("1", "rob", "ping")),
+    "a hello that was refused": frame(call("1", "rob", "hello", {"encodings": []})),
+    "Subscribe": frame(subscribe("sensor", "temperature")),
+    "Publish": frame(publish("sensor", "temperature")),
+    "HasObject": frame({"HasObject": {"object_name": "math"}}),
+    "a late Result": frame(result("1", "math")),
+    "no message": frame_of(b"garbage"),
+    "an empty frame": frame_of(b""),
+}
+
+
+@pytest.mark.parametrize("earlier", OTHERS)
+def test_hello_after_any_other_frame_is_refused_and_the_peer_stays_a_seed_peer(bus: Bus, earlier: str) -> None:
     RawPeer(bus, "math")
     peer = RawPeer(bus)
-    peer.send(earlier)
+    peer.send_bytes(OTHERS[earlier])
     peer.receive()
-    assert "first message" in str(refusal(peer, "hello", {})["message"])
+    refused = refusal(peer, "hello", {"name": "late"})
+    assert set(refused) == {"call_id", "object_name", "message"}
+    assert "first message" in str(refused["message"])
     assert peer.peer.is_seed
+    assert peer.peer.connection.state is State.SEED
+    assert peer.peer.name == ""
+
+
+@pytest.mark.parametrize("later", OTHERS)
+def test_hello_that_does_not_come_alone_is_refused_and_the_peer_stays_a_seed_peer(bus: Bus, later: str) -> None:
+    """Whoever sends more before the answer cannot know which protocol that will be read in."""
+    RawPeer(bus, "math")
+    peer = RawPeer(bus)
+    peer.send_bytes(frame(call("hello", "rob", "hello", {"name": "hasty"})) + OTHERS[later])
+    refused = error_of(peer.receive()[0])
+    assert refused["call_id"] == "hello"
+    assert "alone" in str(refused["message"])
+    assert peer.peer.is_seed
+    assert peer.peer.name == ""
+
+
+def test_what_comes_with_a_refused_hello_is_answered_in_the_seeds_protocol(bus: Bus) -> None:
+    peer = RawPeer(bus)
+    peer.send(call("hello", "rob", "hello", {}), register("math"), call("1", "ghost", "x"))
+    refused, registered, missing = peer.receive()
+    assert error_of(refused)["call_id"] == "hello"
+    assert registered == {"Registered": {"object_name": "math"}}
+    assert error_of(missing) == {"call_id": "1", "object_name": "ghost", "message": "No such object 'ghost'"}
+
+
+@pytest.mark.parametrize("largest", [0, 32_767, 65_535])
+def test_hello_of_a_client_that_reads_less_than_the_broker_sends_is_refused(bus: Bus, largest: int) -> None:
+    peer = RawPeer(bus)
+    refused = error_of(peer.hello(max_frame=largest, name="small"))
+    assert refused["message"] == "this broker sends frames of up to 65536 bytes"
+    assert peer.peer.is_seed
+    assert peer.peer.name == ""
+
+
+@pytest.mark.parametrize(("limit", "largest"), [(65_536, 65_536), (65_536, 2**31), (32_768, 32_768)])
+def test_hello_of_a_client_that_reads_what_the_broker_sends_is_accepted(limit: int, largest: int) -> None:
+    peer = RawPeer(Bus(Limits(max_frame=limit)))
+    value = peer.hello(max_frame=largest)["Result"]["value"]
+    assert isinstance(value, dict)
+    assert value["max_frame"] == limit
 
 
 def test_a_hello_whose_answer_is_over_the_frame_limit_leaves_the_peer_a_seed_peer() -> None:
@@ -136,6 +187,7 @@ def test_hello_before_an_oversize_frame_in_the_same_bytes_does_no_harm(bus: Bus)
     peer.send_bytes(frame(call("hello", "rob", "hello", {})) + (65_537).to_bytes(4, "big"))
     peer.receive_frames()
     assert peer.ended
+    assert peer.peer.connection.state is State.CLOSING
     bus.assert_empty()
 
 

@@ -8,12 +8,11 @@ import pytest
 
 from ipc_broker.config import Limits
 from tests.memory import Bus, RawPeer, extended_peer
-from tests.messages import call, error_of, register, result, subscribe
+from tests.messages import call, error_of, event, publish, register, result, subscribe
 from tests.seed.frames import Message
 
 LIMITS = Limits(outbox=10_000)
 KINDS: list[Callable[..., RawPeer]] = [RawPeer, extended_peer]
-A_LONG_TIME = 3600.0
 
 
 @pytest.fixture
@@ -79,17 +78,70 @@ ASKED: dict[str, Message] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("asked", ASKED)
-def test_a_peer_that_leaves_the_brokers_own_answers_beyond_the_outbox_limit_is_closed(
+def test_a_peer_that_leaves_the_brokers_own_answers_beyond_the_outbox_limit_is_closed_and_told_once(
     bus: Bus, kind: Callable[..., RawPeer], asked: str
 ) -> None:
-    RawPeer(bus, "math")
+    other = RawPeer(bus, "math")
     peer = kind(bus)
     peer.link.stop_taking()
     for _ in range(500):
+        assert peer.peer.closing == (peer.peer.connection.queued > LIMITS.outbox)
         peer.send(ASKED[asked])
         bus.settle()
-    assert peer.peer.connection.queued < 2 * LIMITS.outbox
     assert peer.peer.closing
+    assert peer.peer.connection.queued < LIMITS.outbox + 1000
+    assert bus.router.peers == {other.peer}
+    peer.link.take_again()
+    *answers, reason = peer.receive()
+    assert answers
+    assert "(outbox)" not in repr(answers)
+    assert error_of(reason)["message"] == f"over {LIMITS.outbox} bytes of answers were left unread (outbox)"
+    assert peer.ended
+
+
+def test_one_batch_of_questions_may_be_over_the_limit_for_as_long_as_it_takes_to_be_read(bus: Bus) -> None:
+    """The limit is looked at after the batch, so that the outbox holds no more than one batch beyond it."""
+    peer = RawPeer(bus)
+    peer.link.stop_taking()
+    peer.send(*([ASKED["HasObject"]] * 500))
+    bus.settle()
+    assert peer.peer.closing
+    peer.link.take_again()
+    *answers, reason = peer.receive()
+    assert len(answers) == 500
+    assert "(outbox)" in str(error_of(reason)["message"])
+    assert peer.ended
+
+
+def test_an_error_that_a_lost_worker_leaves_counts_against_the_outbox_too(bus: Bus) -> None:
+    worker, caller = RawPeer(bus, "math"), extended_peer(bus)
+    ids = [f"{caller.prefix}{number}" for number in range(200)]
+    caller.send(*(call(call_id, "math", "add") for call_id in ids))
+    worker.receive()
+    caller.link.stop_taking()
+    worker.disconnect()
+    assert caller.peer.closing
+    assert caller.peer.connection.queued < LIMITS.outbox + 1000
+    bus.assert_empty()
+
+
+def test_what_came_behind_the_answer_that_filled_its_senders_outbox_leaves_nothing_behind(bus: Bus) -> None:
+    """It calls itself, so that its own answers end it in the middle of what it has sent."""
+    peer = extended_peer(bus, "math")
+    ids = [f"{peer.prefix}{number}" for number in range(15)]
+    peer.link.stop_taking()
+    peer.send(*(call(call_id, "math", "add") for call_id in ids))
+    bus.settle()
+    assert not peer.peer.closing
+    peer.send(
+        *(result(call_id, "math", "x" * 1000) for call_id in ids),
+        register("late"),
+        subscribe("sensor", "temperature"),
+        call(f"{peer.prefix}late", "late", "x"),
+    )
+    bus.settle()
+    assert peer.peer.closing
+    bus.assert_empty()
 
 
 # A peer that is to be closed, but takes nothing any more
@@ -117,15 +169,90 @@ def ends_its_input(bus: Bus, peer: RawPeer) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reason", [sends_an_oversize_frame, leaves_its_answers, ends_its_input])
-def test_a_peer_to_be_closed_that_takes_nothing_is_gone_in_the_end(
+def test_a_peer_to_be_closed_that_takes_nothing_has_left_at_once(
     bus: Bus, kind: Callable[..., RawPeer], reason: Callable[[Bus, RawPeer], None]
 ) -> None:
+    """Only what is queued for it is still there, for the shell, which gives it a while to take that."""
     peer = kind(bus, "math")
     peer.subscribe("sensor", "temperature")
     peer.link.stop_taking()
     reason(bus, peer)
     assert peer.peer.closing
-    bus.advance(A_LONG_TIME)
+    assert peer.peer.connection.queued > 0
+    bus.assert_empty()
+    assert not peer.ended
+    peer.link.take_again()
+    assert len(peer.receive()) > 0
+    assert peer.ended
+    bus.assert_empty()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_peer_to_be_closed_that_is_cut_off_instead_leaves_nothing_behind(
+    bus: Bus, kind: Callable[..., RawPeer]
+) -> None:
+    peer = kind(bus, "math")
+    peer.link.stop_taking()
+    sends_an_oversize_frame(bus, peer)
+    peer.disconnect()
+    assert peer.ended
+    assert bus.router.totals.connections == 1
+    bus.assert_empty()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_waits_for_a_peer_that_is_to_be_closed(bus: Bus, kind: Callable[..., RawPeer]) -> None:
+    peer, next_worker = kind(bus, "math"), RawPeer(bus)
+    watcher, caller = extended_peer(bus), RawPeer(bus)
+    watcher.subscribe("rob", "object.lost")
+    peer.subscribe("sensor", "temperature")
+    caller.send(call("1", "math", "add"))
+    peer.receive()
+    peer.link.stop_taking()
+    sends_an_oversize_frame(bus, peer)
+    assert error_of(caller.receive()[0])["call_id"] == "1"
+    assert watcher.receive() == [event("rob", "object.lost", {"object": "math"})]
+    next_worker.register("math")
+    caller.send(call("2", "math", "add"))
+    assert next_worker.receive() == [call("2", "math", "add")]
+    queued = peer.peer.connection.queued
+    caller.send(publish("sensor", "temperature", 1))
+    bus.settle()
+    assert peer.peer.connection.queued == queued
+    peer.send(result("1", "math", "late"), register("text"), {"HasObject": {"object_name": "math"}})
+    bus.settle()
+    assert peer.peer.connection.queued == queued
+    assert list(bus.router.names) == ["math"]
+    assert caller.receive() == []
+
+
+def test_the_calls_of_a_peer_that_is_to_be_closed_are_nobodys_any_more(bus: Bus) -> None:
+    worker, caller = extended_peer(bus, "math"), extended_peer(bus)
+    caller.send(call(f"{caller.prefix}1", "math", "add"))
+    worker.receive()
+    caller.link.stop_taking()
+    sends_an_oversize_frame(bus, caller)
+    bus.assert_no_call_is_left()
+    queued = caller.peer.connection.queued
+    worker.send(result(f"{caller.prefix}1", "math"))
+    bus.settle()
+    assert bus.router.totals.late_answers == 1
+    assert caller.peer.connection.queued == queued
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_publishers_of_a_subscriber_that_is_to_be_closed_go_on(kind: Callable[..., RawPeer]) -> None:
+    bus = Bus(Limits(backlog=1000))
+    subscriber, publisher = kind(bus), RawPeer(bus)
+    subscriber.subscribe("sensor", "temperature")
+    subscriber.link.stop_taking()
+    publisher.send(publish("sensor", "temperature", "x" * 2000))
+    bus.settle()
+    assert not publisher.peer.reads
+    sends_an_oversize_frame(bus, subscriber)
+    assert publisher.peer.reads
+    assert bus.router.next_deadline() is None
+    publisher.disconnect()
     bus.assert_empty()
 
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, publish, register, result, subscribe
-from tests.seed.frames import Message
+from tests.seed.frames import Message, frame_of
 
 # Few of each, so that they meet.
 NAMES = st.sampled_from(["math", "text"])
@@ -125,6 +125,32 @@ class RouterModel(RuleBasedStateMachine):
         self.lose_services_of(peer)
         peer.raw.link.end_input()
         assert peer.raw.ended or peer.calls
+
+    @rule(peer=consumes(peers))
+    def announce_an_oversize_frame(self, peer: Modelled) -> None:
+        """It is told, and out of the router at once."""
+        peer.raw.send_bytes((65_537).to_bytes(4, "big"))
+        peer.expected.append(refusal(None, "rob"))
+        self.lose_calls_given_to(peer)
+        self.connected.remove(peer)
+        self.forget_calls_of(peer)
+        self.lose_services_of(peer)
+        assert self.new_messages(peer) == []
+        assert peer.raw.ended
+
+    @rule(peer=peers)
+    def send_what_is_no_message(self, peer: Modelled) -> None:
+        peer.raw.send_bytes(frame_of(b"garbage"))
+        self.bus.settle()
+        peer.expected.append(refusal(None, "rob"))
+        self.lose_calls_given_to(peer)
+
+    @rule(peer=peers)
+    def send_a_broken_call(self, peer: Modelled) -> None:
+        """It was no answer, so that the calls the peer was given go on."""
+        peer.raw.send_bytes(frame_of(b'{"Call":{"call_id":"broken","object_name":"math"}}'))
+        self.bus.settle()
+        peer.expected.append(refusal("broken", "rob"))
 
     # Names
 
@@ -264,9 +290,12 @@ class RouterModel(RuleBasedStateMachine):
         for asked in lost:
             self.end(asked, refusal(asked.call_id, asked.object_name))
 
+    def lose_calls_given_to(self, peer: Modelled) -> None:
+        self.lose_calls([asked for asked in self.in_flight if asked.worker is peer])
+
     def lose_services_of(self, peer: Modelled) -> None:
         peer.subscriptions.clear()
-        self.lose_calls([asked for asked in self.in_flight if asked.worker is peer])
+        self.lose_calls_given_to(peer)
         for name in [name for name, owner in self.owners.items() if owner is peer]:
             del self.owners[name]
 

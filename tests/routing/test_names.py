@@ -7,7 +7,7 @@ from ipc_broker.credentials import Credentials
 from ipc_broker.routing.names import Names
 from ipc_broker.routing.peer import Peer
 from tests.memory import Bus, RawPeer, extended_peer
-from tests.messages import call, error_of, event, publish, register
+from tests.messages import call, error, error_of, event, publish, refused, register, subscribe
 
 
 def a_peer(number: int) -> Peer:
@@ -50,8 +50,11 @@ def test_the_owner_keeps_its_name_and_the_second_is_told_who_has_it(bus: Bus) ->
         assert error_of(message)["call_id"] is None
         assert error_of(message)["object_name"] == "math"
         assert error_of(message)["message"] == "the name 'math' is taken by 'calculator' (process 1234)"
+    text = "the name 'math' is taken by 'calculator' (process 1234)"
     extended.send(register("math"))
-    assert error_of(extended.receive()[0])["code"] == "name_taken"
+    assert extended.receive() == [refused("RegisterObject", "math", "name_taken", text)]
+    seed.send(register("math"))
+    assert seed.receive() == [error(None, "math", text)]
     seed.send(call("1", "math", "add"))
     assert owner.receive() == [call("1", "math", "add")]
 
@@ -97,13 +100,27 @@ def test_only_the_owner_can_unregister(bus: Bus) -> None:
     assert "math" in bus.router.names
 
 
-@pytest.mark.parametrize("name", ["rob", ""])
-def test_rob_and_the_empty_name_cannot_be_registered(bus: Bus, name: str) -> None:
+@pytest.mark.parametrize(("name", "code"), [("rob", "name_taken"), ("", "invalid_args")])
+def test_rob_and_the_empty_name_cannot_be_registered(bus: Bus, name: str, code: str) -> None:
     seed, extended = RawPeer(bus), extended_peer(bus)
     for peer in (seed, extended):
         peer.send(register(name))
-        assert error_of(peer.receive()[0])["object_name"] == name
+    text = str(error_of(seed.receive()[0])["message"])
+    [answer] = extended.receive()
+    assert answer == refused("RegisterObject", name, code, text)
     assert len(bus.router.names) == 0
+
+
+def test_an_error_without_call_for_a_seed_peer_has_exactly_the_seeds_three_fields() -> None:
+    bus = Bus(Limits(names=1, subscriptions=1))
+    RawPeer(bus, "math")
+    seed = RawPeer(bus)
+    seed.subscribe("sensor", "a")
+    for wish in (register("math"), register(""), publish("rob", "x"), subscribe("sensor", "b"), {"Nonsense": {}}):
+        seed.send(wish)
+        [answer] = seed.receive()
+        assert list(error_of(answer)) == ["call_id", "object_name", "message"]
+        assert error_of(answer)["call_id"] is None
 
 
 def test_a_name_over_the_length_limit_is_refused(bus: Bus) -> None:
@@ -116,9 +133,8 @@ def test_the_limit_of_names_is_named_and_giving_one_up_makes_room() -> None:
     bus = Bus(Limits(names=2))
     peer = extended_peer(bus, "a", "b")
     peer.send(register("c"))
-    refused = error_of(peer.receive()[0])
-    assert (refused["code"], refused["object_name"]) == ("overloaded", "c")
-    assert str(refused["message"]).endswith("the limit (names)")
+    text = "this connection has 2 objects, which is the limit (names)"
+    assert peer.receive() == [refused("RegisterObject", "c", "overloaded", text)]
     peer.send(call(f"{peer.prefix}1", "rob", "unregister", {"object_name": "a"}))
     peer.receive()
     peer.register("c")
@@ -165,12 +181,9 @@ def test_only_the_broker_publishes_as_rob(bus: Bus) -> None:
     seed, extended = RawPeer(bus), extended_peer(bus)
     for publisher in (seed, extended):
         publisher.send(publish("rob", "object.lost", {"object": "math"}))
-    assert error_of(seed.receive()[0]) == {
-        "call_id": None,
-        "object_name": "rob",
-        "message": "only the broker publishes as 'rob'",
-    }
-    assert error_of(extended.receive()[0])["code"] == "permission_denied"
+    text = "only the broker publishes as 'rob'"
+    assert seed.receive() == [error(None, "rob", text)]
+    assert extended.receive() == [refused("Publish", "rob", "permission_denied", text)]
     assert watcher.receive() == []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ipc_broker.config import Limits
 from ipc_broker.messages import MAX_NAME
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, event, publish, register, result, subscribe
@@ -138,7 +139,10 @@ def test_an_event_that_a_seed_subscriber_cannot_read_is_an_error_to_its_publishe
     for kind in KINDS:
         publisher = kind(bus)
         send_payload(publisher, publish("sensor", "temperature"), unreadable)
-        assert error_of(publisher.receive()[0])["call_id"] is None
+        refused = error_of(publisher.receive()[0])
+        assert refused["call_id"] is None
+        if publisher.prefix and refused["object_name"] == "sensor":  # else the broker could not read it either
+            assert (refused["code"], refused["type"]) == ("invalid_args", "Publish")
         assert subscriber.receive() == []
 
 
@@ -161,15 +165,45 @@ def test_extended_peers_exchange_what_seed_peers_cannot_read(bus: Bus) -> None:
     assert publisher.receive() == []
 
 
-def test_fields_that_come_twice_or_that_nobody_knows_never_reach_a_seed_peer_unreadable(bus: Bus) -> None:
-    subscriber, publisher = RawPeer(bus), extended_peer(bus)
-    subscriber.subscribe("sensor", "temperature")
-    body = b'{"Publish":{"object_name":"sensor","topic":"x","topic":"temperature","args":1}}'
-    publisher.send_bytes(frame_of(body))
-    frames = subscriber.receive_frames()
-    for raw in frames:
-        assert decode(raw[4:])[0] == "Event"
-    assert frames or publisher.receive() != []
+UNCLEAN_FIELDS = [
+    b'"object_name":"sensor","topic":"x","topic":"temperature","args":1',
+    b'"object_name":"x","object_name":"sensor","topic":"temperature","args":1',
+    b'"object_name":"sensor","topic":"temperature","args":1e999,"args":1',
+    b'"object_name":"sensor","topic":"temperature","args":1,"new":1e999',
+    b'"object_name":"sensor","topic":"temperature","args":1,"new":%b' % (b"9" * 400),
+    b'"object_name":"sensor","topic":"temperature","args":1,"new":%b' % (b"[" * 200 + b"]" * 200),
+]
+
+
+@pytest.mark.parametrize("fields", UNCLEAN_FIELDS, ids=lambda fields: repr(fields[:80]))
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_that_come_twice_or_that_nobody_knows_do_not_reach_a_seed_subscriber(
+    bus: Bus, kind: Callable[..., RawPeer], fields: bytes
+) -> None:
+    seed, waiting, publisher = RawPeer(bus), RawPeer(bus), kind(bus)
+    worker = RawPeer(bus, "math")
+    for subscriber in (seed, waiting):
+        subscriber.subscribe("sensor", "temperature")
+    waiting.send(call("1", "math", "add"))
+    worker.receive()
+    publisher.send_bytes(frame_of(b'{"Publish":{%b}}' % fields))
+    assert publisher.receive() == []
+    expected = frame(event("sensor", "temperature", 1))
+    assert seed.receive_frames() == [expected]
+    worker.send(result("1", "math"))
+    assert waiting.receive_frames() == [frame(result("1", "math")), expected]
+
+
+@pytest.mark.parametrize("fields", UNCLEAN_FIELDS, ids=lambda fields: repr(fields[:80]))
+def test_calls_and_results_for_a_seed_peer_are_without_what_it_does_not_know(bus: Bus, fields: bytes) -> None:
+    """As with events: the fields of the one are put into the places of the other."""
+    worker, caller = RawPeer(bus, "sensor"), RawPeer(bus)
+    call_fields = fields.replace(b'"topic"', b'"method"')
+    caller.send_bytes(frame_of(b'{"Call":{"call_id":"0","call_id":"1",%b}}' % call_fields))
+    assert worker.receive_frames() == [frame(call("1", "sensor", "temperature", 1))]
+    result_fields = fields.replace(b'"args"', b'"value"')
+    worker.send_bytes(frame_of(b'{"Result":{"call_id":"0","call_id":"1",%b}}' % result_fields))
+    assert caller.receive_frames() == [frame(result("1", "sensor", 1))]
 
 
 # Bad input
@@ -226,8 +260,11 @@ def test_a_frame_of_the_largest_size_is_forwarded(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_error_frames_fit_into_the_frame_limit_whatever_was_sent(bus: Bus, kind: Callable[..., RawPeer]) -> None:
+@pytest.mark.parametrize("limit", [32_768, 65_536])
+def test_error_frames_fit_into_the_frame_limit_whatever_was_sent(kind: Callable[..., RawPeer], limit: int) -> None:
     """`RawPeer` fails on a frame over the limit."""
+    bus, long = Bus(Limits(max_frame=limit)), limit - 5000
+    escaped = long // 6
     owner = extended_peer(bus, LONGEST, name=LONGEST)
     RawPeer(bus, "math")
     peer = kind(bus)
@@ -236,22 +273,25 @@ def test_error_frames_fit_into_the_frame_limit_whatever_was_sent(bus: Bus, kind:
         call(call_id, "\x02" * MAX_NAME, LONGEST),
         call("\x02" * MAX_NAME, "math", LONGEST),
         call(call_id, "rob", LONGEST),
-        call(call_id, "rob", "hello", {"\x01" * 10_000: 1, "encodings": ["\x01" * 10_000]}),
-        call(call_id, "rob", "unsubscribe", {"\x01" * 10_000: 1}),
+        call("hello", "rob", "hello", {"\x01" * (escaped // 2): 1, "encodings": ["\x01" * (escaped // 2)]}),
+        call(f"{peer.prefix}1", "rob", "unsubscribe", {"\x01" * escaped: 1}),
         register(LONGEST),
-        register("\x01" * 10_000),
-        subscribe("\x01" * 5000, "\x01" * 5000),
+        register("\x01" * escaped),
+        subscribe("\x01" * (escaped // 2), "\x01" * (escaped // 2)),
         publish("rob", LONGEST),
-        b'{"%s":1}' % (b"\\u0001" * 10_000),
-        b'{"HasObject":{"object_name":"a","%s":1e}}' % (b"x" * 60_000),
-        b'{"HasObject":{"object_name":"a"},"%s":1}' % (b"x" * 60_000),
+        b'{"%s":1}' % (b"\\u0001" * escaped),
+        b'{"HasObject":{"object_name":"a","%s":1e}}' % (b"x" * long),
+        b'{"HasObject":{"object_name":"a"},"%s":1}' % (b"x" * long),
     ]
+    answers = 0
     for item in sent:
         if isinstance(item, bytes):
             peer.send_bytes(frame_of(item))
         else:
             peer.send(item)
-        assert len(peer.receive()) <= 1
+        answers += len(peer.receive())
+    assert answers == len(sent) - peer.peer.is_seed, "only a seed peer's call of 'math' is none to be refused"
+    assert not peer.ended
     caller_id = "\x03" * MAX_NAME
     caller = RawPeer(bus)
     caller.send(call(caller_id, LONGEST, LONGEST))

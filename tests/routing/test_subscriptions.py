@@ -7,7 +7,7 @@ from ipc_broker.credentials import Credentials
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.subscriptions import Subscriptions
 from tests.memory import Bus, RawPeer, extended_peer
-from tests.messages import call, error_of, event, publish, result, subscribe
+from tests.messages import call, event, publish, refused, result, subscribe
 
 
 def a_peer(number: int) -> Peer:
@@ -92,9 +92,8 @@ def test_the_limit_of_subscriptions_is_named_and_unsubscribing_makes_room() -> N
     peer.subscribe("sensor", "a")
     peer.subscribe("sensor", "b")
     peer.send(subscribe("sensor", "c"))
-    refused = error_of(peer.receive()[0])
-    assert (refused["code"], refused["object_name"]) == ("overloaded", "sensor")
-    assert str(refused["message"]).endswith("the limit (subscriptions)")
+    text = "this connection has 2 subscriptions, which is the limit (subscriptions)"
+    assert peer.receive() == [refused("Subscribe", "sensor", "overloaded", text)]
     peer.send(call(f"{peer.prefix}1", "rob", "unsubscribe", {"object_name": "sensor", "topic": "a"}))
     peer.receive()
     peer.subscribe("sensor", "c")

@@ -18,7 +18,7 @@ from ipc_broker.errors import (
     WorkerLost,
 )
 from ipc_broker.messages import Error
-from ipc_broker.session.replies import PendingCalls, Questions, deadline_exceeded, exception_of
+from ipc_broker.session.replies import PendingCalls, Question, Questions, deadline_exceeded, exception_of
 from tests.recording import Answer
 
 NOW = 1000.0
@@ -171,37 +171,43 @@ def test_a_deadline_is_named_in_seconds() -> None:
 # Questions
 
 MATH, TEXT = ("HasObjectResult", "math"), ("HasObjectResult", "text")
+SENSOR_A, SENSOR_B = ("Subscribed", "sensor", "a"), ("Subscribed", "sensor", "b")
 
 
-def test_questions_of_one_name_are_answered_in_the_order_they_were_asked() -> None:
-    questions, answers = Questions(), [Answer(), Answer()]
-    for answer in answers:
-        questions.ask(MATH, answer)
+@pytest.fixture
+def questions() -> Questions:
+    return Questions()
+
+
+def ask(questions: Questions, question: Question) -> Answer:
+    answer = Answer()
+    questions.ask(question, answer)
+    return answer
+
+
+def test_questions_of_one_name_are_answered_in_the_order_they_were_asked(questions: Questions) -> None:
+    first, second = ask(questions, MATH), ask(questions, MATH)
     questions.settle(MATH, True)
-    assert answers[0].result is True
-    assert not answers[1].done()
+    assert first.result is True
+    assert not second.done()
     questions.settle(MATH, False)
-    assert answers[1].result is False
-    assert MATH not in questions
+    assert second.result is False
     questions.settle(MATH, True)
+    assert not questions.join(MATH, Answer())
 
 
-def test_questions_of_other_names_wait_on() -> None:
-    questions, math, text = Questions(), Answer(), Answer()
-    questions.ask(MATH, math)
-    questions.ask(TEXT, text)
+def test_questions_of_other_names_wait_on(questions: Questions) -> None:
+    math, text = ask(questions, MATH), ask(questions, TEXT)
     questions.settle(TEXT, True)
     assert not math.done()
     assert text.result is True
-    assert questions.find(("HasObjectResult",), "math") == MATH
-    assert questions.find(("HasObjectResult",), "text") is None
-    assert questions.find(("Registered",), "math") is None
+    assert questions.first_about("HasObjectResult", "math") == MATH
+    assert questions.first_about("HasObjectResult", "text") is None
+    assert questions.first_about("Registered", "math") is None
 
 
-def test_a_cancelled_question_takes_its_own_answer_and_not_the_next_ones() -> None:
-    questions, cancelled, second = Questions(), Answer(), Answer()
-    questions.ask(MATH, cancelled)
-    questions.ask(MATH, second)
+def test_a_cancelled_question_takes_its_own_answer_and_not_the_next_ones(questions: Questions) -> None:
+    cancelled, second = ask(questions, MATH), ask(questions, MATH)
     cancelled.cancelled = True
     questions.settle(MATH, False)
     assert not second.done()
@@ -209,12 +215,84 @@ def test_a_cancelled_question_takes_its_own_answer_and_not_the_next_ones() -> No
     assert second.result is True
 
 
-def test_a_lost_connection_ends_every_question() -> None:
-    questions, answers = Questions(), [Answer(), Answer(), Answer()]
-    for answer, question in zip(answers, (MATH, MATH, TEXT), strict=True):
-        questions.ask(question, answer)
+def test_a_question_that_nobody_waits_for_takes_its_own_answer_and_not_the_next_ones(questions: Questions) -> None:
+    questions.ask(SENSOR_A)
+    second = ask(questions, SENSOR_A)
+    questions.settle(SENSOR_A)
+    assert not second.done()
+    questions.settle(SENSOR_A)
+    assert second.result is None
+
+
+def test_whoever_joins_gets_the_answer_of_the_question_that_was_sent_last(questions: Questions) -> None:
+    first, second, joined = ask(questions, SENSOR_A), ask(questions, SENSOR_A), Answer()
+    assert questions.join(SENSOR_A, joined)
+    questions.settle(SENSOR_A)
+    assert first.done()
+    assert not second.done()
+    assert not joined.done()
+    questions.settle(SENSOR_A)
+    assert second.result is None
+    assert joined.result is None
+
+
+def test_a_question_that_nobody_waits_for_can_be_joined_until_it_is_answered(questions: Questions) -> None:
+    questions.ask(SENSOR_A)
+    joined, other, late = Answer(), Answer(), Answer()
+    assert questions.join(SENSOR_A, joined)
+    assert not questions.join(SENSOR_B, other)
+    questions.settle(SENSOR_A)
+    assert joined.result is None
+    assert not questions.join(SENSOR_A, late)
+    assert not other.done()
+    assert not late.done()
+
+
+def test_a_failure_ends_all_who_wait_for_one_question_and_no_other(questions: Questions) -> None:
+    first, cancelled, joined, second = ask(questions, SENSOR_A), Answer(), Answer(), Answer()
+    assert questions.join(SENSOR_A, cancelled)
+    assert questions.join(SENSOR_A, joined)
+    questions.ask(SENSOR_A, second)
+    other = ask(questions, SENSOR_B)
+    cancelled.cancelled = True
+    failure = Overloaded("too many")
+    questions.fail(SENSOR_A, failure)
+    assert first.error is joined.error is failure
+    assert not second.done()
+    questions.settle(SENSOR_A)
+    assert second.result is None
+    assert not other.done()
+
+
+def test_an_answer_that_nobody_asked_for_does_no_harm(questions: Questions) -> None:
+    waiting = ask(questions, MATH)
+    questions.settle(TEXT, True)
+    questions.fail(TEXT, Overloaded("too many"))
+    assert not waiting.done()
+
+
+def test_the_first_question_about_a_name_is_the_one_that_was_asked_first(questions: Questions) -> None:
+    assert questions.first_about("Subscribed", "sensor") is None
+    for question in (SENSOR_B, SENSOR_A, SENSOR_B):
+        questions.ask(question)
+    assert questions.first_about("Subscribed", "sensor") == SENSOR_B
+    questions.settle(SENSOR_B)
+    assert questions.first_about("Subscribed", "sensor") == SENSOR_A
+    questions.settle(SENSOR_A)
+    assert questions.first_about("Subscribed", "sensor") == SENSOR_B
+    questions.settle(SENSOR_B)
+    assert questions.first_about("Subscribed", "sensor") is None
+
+
+def test_a_lost_connection_ends_every_question(questions: Questions) -> None:
+    answers = [ask(questions, question) for question in (MATH, MATH, TEXT)]
+    joined, cancelled = Answer(), ask(questions, TEXT)
+    assert questions.join(MATH, joined)
+    cancelled.cancelled = True
     questions.lose("the broker went away")
-    for answer in answers:
+    for answer in [*answers, joined]:
         assert isinstance(answer.error, ConnectionLost)
-    assert MATH not in questions
-    assert TEXT not in questions
+        assert answer.error.message == "the broker went away"
+    for question in (MATH, TEXT):
+        assert not questions.join(question, Answer())
+        assert questions.first_about("HasObjectResult", question[1]) is None

@@ -275,7 +275,10 @@ def test_a_result_over_the_frame_limit_becomes_an_error(serving: ScriptedBroker)
     assert "'math.add' takes 6" in str(message["Error"]["message"])
 
 
-def test_an_error_always_fits_into_the_frame_limit_and_can_be_said(broker: ScriptedBroker) -> None:
+@pytest.mark.parametrize("limit", [32_768, 65_536])
+def test_an_error_always_fits_into_the_frame_limit_and_can_be_said(limit: int) -> None:
+    broker = ScriptedBroker()
+    broker.open(max_frame=limit)
     longest = "\x01" * MAX_NAME
     broker.session.exposed.add(longest)
     for number in range(4):
@@ -285,7 +288,7 @@ def test_an_error_always_fits_into_the_frame_limit_and_can_be_said(broker: Scrip
         broker.session.fail(given, connection, "remote_error", text, type="\x01" * 100_000)
     frames = broker.sent()
     assert len(frames) == 4
-    assert all(len(frame(message)) <= 65_536 + HEADER_SIZE for message in frames)
+    assert all(len(frame(message)) <= limit + HEADER_SIZE for message in frames)
 
 
 def test_answers_for_an_old_connection_are_dropped(serving: ScriptedBroker) -> None:

@@ -8,7 +8,7 @@ from msgspec import Raw
 from ipc_broker.config import Limits
 from ipc_broker.errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, Overloaded, WorkerLost
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import call, error, register, result, subscribe
+from tests.messages import call, error, refused, register, result, subscribe
 from tests.recording import Answer, RecordingSink
 from tests.seed.frames import Message
 from tests.session.scripted import ScriptedBroker
@@ -22,12 +22,6 @@ def registered(name: str) -> Message:
 
 def exists(name: str, answer: bool) -> Message:
     return {"HasObjectResult": {"object_name": name, "exists": answer}}
-
-
-def refused(name: str, code: str, message: str) -> Message:
-    refused = error(None, name, message)
-    refused["Error"]["code"] = code
-    return refused
 
 
 # Questions
@@ -56,7 +50,7 @@ def test_an_exposed_object_is_registered_and_the_server_is_told(broker: Scripted
 def test_a_name_that_is_taken_is_told_with_its_owner(broker: ScriptedBroker) -> None:
     broker.session.expose("math")
     broker.session.expose("text")
-    broker.give(refused("math", "name_taken", "the name 'math' is taken by 'calculator' (process 7)"))
+    broker.give(refused("RegisterObject", "math", "name_taken", "the name 'math' is taken by 'calculator' (process 7)"))
     broker.give(registered("text"))
     (name, failure), text = broker.registrations()
     assert name == "math"
@@ -66,13 +60,44 @@ def test_a_name_that_is_taken_is_told_with_its_owner(broker: ScriptedBroker) -> 
 
 
 def test_a_refused_registration_is_told_whatever_the_reason(broker: ScriptedBroker) -> None:
-    for code in ("overloaded", "invalid_args", "permission_denied"):
-        broker.session.expose(code)
-        broker.give(refused(code, code, f"refused: {code}"))
+    for code in ("overloaded", "invalid_args", "permission_denied", "from_the_future", ""):
+        broker.session.expose(f"object {code}")
+        broker.give(refused("RegisterObject", f"object {code}", code, f"refused: {code}"))
         [(name, failure)] = broker.registrations()
-        assert name == code
+        assert name == f"object {code}"
         assert isinstance(failure, IPCError)
+        assert not isinstance(failure, NameTaken)
         assert failure.message == f"refused: {code}"
+    assert broker.notices == []
+
+
+def test_a_refusal_of_something_else_leaves_a_registration_that_is_on_its_way_alone(broker: ScriptedBroker) -> None:
+    broker.session.expose("math")
+    elsewhere = [
+        refused("Publish", "math", "overloaded", "no more"),
+        refused("Subscribe", "math", "overloaded", "no more"),
+        refused("RegisterObject", "text", "name_taken", "taken"),
+        refused("FromTheFuture", "math", "name_taken", "taken"),
+        error(None, "math", "of the seed's broker"),
+    ]
+    broker.give(*elsewhere)
+    assert broker.registrations() == []
+    assert len(broker.notices) == len(elsewhere)
+    broker.give(registered("math"))
+    assert broker.registrations() == [("math", None)]
+
+
+def test_a_registration_and_a_subscription_of_one_name_are_told_apart_when_refused(broker: ScriptedBroker) -> None:
+    answer = Answer()
+    broker.session.subscribe("math", "changed", RecordingSink(), answer)
+    broker.session.expose("math")
+    broker.give(refused("RegisterObject", "math", "overloaded", "no more names"))
+    [(name, failure)] = broker.registrations()
+    assert name == "math"
+    assert isinstance(failure, Overloaded)
+    assert not answer.done()
+    broker.give(refused("Subscribe", "math", "overloaded", "no more subscriptions"))
+    assert answer.error.message == "no more subscriptions"
 
 
 def test_a_withdrawn_object_is_unregistered_and_gets_no_calls(broker: ScriptedBroker) -> None:
@@ -163,7 +188,7 @@ def test_a_name_that_was_taken_meanwhile_is_told_after_the_new_connection(broker
     broker.registrations()
     broker.lose()
     broker.open()
-    broker.give(refused("math", "name_taken", "the name 'math' is taken by connection 9"))
+    broker.give(refused("RegisterObject", "math", "name_taken", "the name 'math' is taken by connection 9"))
     [(name, failure)] = broker.registrations()
     assert name == "math"
     assert isinstance(failure, NameTaken)
@@ -212,17 +237,21 @@ def test_the_second_to_expose_a_name_is_told_who_has_it(bus: Bus) -> None:
     assert "'calculator'" in failure.message
 
 
-@pytest.mark.parametrize("name", ["", "rob"])
-def test_exposing_a_name_that_nobody_can_have_is_an_error(bus: Bus, name: str) -> None:
+def test_the_empty_name_cannot_be_exposed(broker: ScriptedBroker) -> None:
+    with pytest.raises(InvalidArgs) as raised:
+        broker.session.expose("")
+    assert raised.value.delivered == "no"
+    assert broker.sent() == []
+    assert not broker.session.exposed
+
+
+def test_the_brokers_own_name_cannot_be_had(bus: Bus) -> None:
     client = Client(bus)
-    try:
-        client.session.expose(name)
-    except InvalidArgs:
-        return
+    client.session.expose("rob")
     bus.settle()
-    [(told, failure)] = client.server.registrations
-    assert told == name
-    assert failure is not None
+    [(name, failure)] = client.server.registrations
+    assert name == "rob"
+    assert isinstance(failure, NameTaken)
 
 
 def test_the_routers_limit_of_names_reaches_the_server() -> None:

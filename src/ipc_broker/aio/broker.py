@@ -11,6 +11,7 @@ from typing import cast
 from ..address import parse_address
 from ..config import BrokerConfig
 from ..errors import IPCError
+from ..protocol.connection import State
 from ..routing.peer import Peer
 from ..routing.router import Identity, Router
 from ..version import VERSION
@@ -20,6 +21,8 @@ from .unix import peer_credentials
 
 logger = logging.getLogger("ipc_broker")
 
+
+_CLOSING = State.CLOSING
 
 LINGER = 2.0
 """Seconds that a peer has to take what was queued for it when its connection is closed."""
@@ -41,6 +44,7 @@ class Broker:
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
         self._router: Router | None = None
 
     @property
@@ -85,6 +89,7 @@ class Broker:
     async def close(self) -> None:
         """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all."""
         self._stop_listening()
+        self._closing = True
         if self._router is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.grace):
@@ -138,15 +143,14 @@ class Broker:
     def flush(self, now: float) -> None:
         """After every batch: each peer that something was queued for is written once."""
         router = self.router
+        connections = self._connections
         while woken := router.take_woken():
             for peer in woken:
-                connection = self._connections.get(peer)
-                if connection is not None:
-                    connection.update(now)
-        if not router.calls.in_flight:
+                if peer in connections:
+                    connections[peer].update(now)
+        if self._closing and not router.calls.in_flight:
             self._idle.set()
-        deadline = router.next_deadline()
-        if deadline is not None and self._timer is None:
+        if self._timer is None and (deadline := router.next_deadline()) is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -202,16 +206,17 @@ class _PeerProtocol(asyncio.Protocol):
         """Does what the router wants done for this peer."""
         peer = self._peer
         connection = peer.connection
-        while self._writable and connection.queued:
+        while connection.queued and self._writable:
             self._transport.write(connection.data_to_send(WRITE_BUFFER))
-            self._router.written(peer, now)
+            if peer.full:
+                self._router.written(peer, now)
         if peer.reads is not self._reading:
             self._reading = peer.reads
             if self._reading:
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-        if peer.closing:
+        if connection.state is _CLOSING:
             if not connection.queued:
                 self._transport.close()
             elif self._lingering is None:

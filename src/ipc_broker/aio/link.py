@@ -14,8 +14,8 @@ from ..address import Address
 from ..deadlines import BUCKET_SECONDS
 from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded
 from ..messages import Error, Invalid, Welcome
-from ..session import Session
-from .transport import WRITE_BUFFER, open_connection
+from ..session import WRITE_EARLY, Session
+from .transport import open_connection
 
 logger = logging.getLogger("ipc_broker")
 
@@ -118,10 +118,15 @@ class Link:
         """Collects what is sent in one turn of the loop, so that it is written at once."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self.loop.call_soon(self.flush)
+            self.loop.call_soon(self._flush_soon)
+        elif self.session.queued >= WRITE_EARLY:
+            self.flush()
+
+    def _flush_soon(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
 
     def flush(self) -> None:
-        self._flush_scheduled = False
         protocol = self._protocol
         if protocol is not None and (data := self.session.data_to_send()):
             protocol.transport.write(data)
@@ -221,7 +226,8 @@ class _LinkProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        # None: uvloop then writes at once instead of at the end of the loop's turn, which keeps the broker waiting.
+        self.transport.set_write_buffer_limits(high=0)
         self._link.made(self, self._opened)
 
     def data_received(self, data: bytes) -> None:

@@ -9,12 +9,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Self
 
-from msgspec import MsgspecError
-
-from .. import messages
 from ..errors import ClientClosed
 from ..events import Event, Gap
-from ..protocol.payload import decode_payload, reason_of
 from .link import Link
 
 logger = logging.getLogger("ipc_broker")
@@ -35,8 +31,9 @@ class Subscription:
         self.topic = topic
         self._link = link
         self._callback = callback
-        self._waiting: deque[messages.Event | Gap] = deque()
+        self._waiting: deque[Event | Gap] = deque()
         self._arrived = asyncio.Event()
+        self._idle = False  # whether somebody may be waiting for it
         self._open = False
         self._caller: asyncio.Task[None] | None = None
 
@@ -64,10 +61,11 @@ class Subscription:
     async def __anext__(self) -> Event | Gap:
         while True:
             if self._waiting:
-                return self._take()
+                return self._waiting.popleft()
             if not self._open:
                 raise StopAsyncIteration
             self._arrived.clear()
+            self._idle = True
             await self._arrived.wait()
 
     async def get(self, timeout: float | None = None) -> Event | Gap:
@@ -122,16 +120,6 @@ class Subscription:
                     "the callback for '%s' '%s' failed; it goes on with the next event", self.object, self.topic
                 )
 
-    def _take(self) -> Event | Gap:
-        event = self._waiting.popleft()
-        if isinstance(event, Gap):
-            return event
-        try:
-            return Event(event.object_name, event.topic, decode_payload(event.args))
-        except (MsgspecError, RecursionError) as error:
-            logger.warning("an event of '%s' '%s' cannot be read: %s", self.object, self.topic, reason_of(error))
-            return Gap(self.object, self.topic, missed=1)
-
     def _end(self) -> None:
         self._open = False
         self._link.subscriptions.discard(self)
@@ -139,9 +127,11 @@ class Subscription:
 
     # What the session tells
 
-    def deliver(self, event: messages.Event) -> None:
+    def deliver(self, event: Event) -> None:
         self._waiting.append(event)
-        self._arrived.set()
+        if self._idle:
+            self._idle = False
+            self._arrived.set()
 
     def interrupted(self) -> None:
         self._waiting.append(Gap(self.object, self.topic))

@@ -10,12 +10,13 @@ After a frame over the limit, or `close`, it is CLOSING: what is queued is still
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Callable
 
+from ..events import Event
 from ..messages import (
     Call,
     Error,
-    Event,
     HasObject,
     HasObjectResult,
     Invalid,
@@ -45,6 +46,8 @@ class State(enum.Enum):
     CLOSING = "closing"
 
 
+_CLOSING = State.CLOSING  # looked up once: it is compared for every batch
+
 _NEXT_STATE: dict[tuple[State, str], State] = {
     (State.SEED, "extend"): State.EXTENDED,
     (State.SEED, "close"): State.CLOSING,
@@ -62,19 +65,23 @@ _DECODERS: dict[Role, Decoder] = {
 class Connection:
     """What both brains, the router and the session, keep of a connection.
 
-    `wake` is called when the first frame is queued; the shell then has to call `data_to_send` and write what it gives.
-    `queued` counts the bytes that wait for that.
+    `wake` is called when the first frame is queued, and again after each `wake_every` bytes more; the shell then has to
+    call `data_to_send` and write what it gives. `queued` counts the bytes that wait for that.
     """
 
-    __slots__ = ("_decode", "_outbox", "_reader", "_wake", "queued", "state")
+    __slots__ = ("_decode_all", "_outbox", "_reader", "_wake", "_wake_at", "_wake_every", "queued", "state")
 
-    def __init__(self, role: Role, wake: Callable[[], None], max_frame: int = SEED_MAX_FRAME) -> None:
+    def __init__(
+        self, role: Role, wake: Callable[[], None], max_frame: int = SEED_MAX_FRAME, wake_every: int = sys.maxsize
+    ) -> None:
         self.state = State.SEED
         self.queued = 0
         self._reader = FrameReader(max_frame)
-        self._decode = _DECODERS[role].decode
+        self._decode_all = _DECODERS[role].decode_all
         self._outbox: list[bytes] = []
         self._wake = wake
+        self._wake_at = 0
+        self._wake_every = wake_every
 
     @property
     def frames_received(self) -> int:
@@ -87,10 +94,9 @@ class Connection:
 
     def receive_data(self, data: bytes) -> list[Received]:
         """The messages that are now complete, in order. Never raises: what is wrong stands among them as `Invalid`."""
-        if self.state is State.CLOSING:
+        if self.state is _CLOSING:
             return []
-        decode = self._decode
-        received: list[Received] = [decode(frame) for frame in self._reader.feed(data)]
+        received = self._decode_all(self._reader.feed(data))
         if self._reader.oversize:
             self.close()
             reason = f"a frame of {self._reader.oversize} bytes is over the limit of {self._reader.limit} bytes"
@@ -102,10 +108,10 @@ class Connection:
 
     def send_frame(self, frame: bytes) -> None:
         """Queues a whole frame, header included."""
-        outbox = self._outbox
-        outbox.append(frame)
+        self._outbox.append(frame)
         self.queued += len(frame)
-        if len(outbox) == 1:
+        if self.queued >= self._wake_at:
+            self._wake_at = self.queued + self._wake_every
             self._wake()
 
     def data_to_send(self, limit: int | None = None) -> bytes:
@@ -122,6 +128,7 @@ class Connection:
             data = b"".join(outbox[:count])
             del outbox[:count]
         self.queued -= len(data)
+        self._wake_at = 0
         return data
 
     def extend(self) -> None:

@@ -47,6 +47,9 @@ class FrameReader:
                 return []
             data = b"".join(self._tail)
             self._tail = []
+        if len(data) > HEADER_SIZE and _read_length(data)[0] == len(data) - HEADER_SIZE <= self.limit:
+            self.count += 1
+            return [data]  # one frame and nothing else: what a lone call is
         frames: list[bytes] = []
         start, end = 0, len(data)
         while True:

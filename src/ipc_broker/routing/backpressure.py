@@ -35,7 +35,8 @@ class Backpressure:
 
         `publisher` is None for the broker's own events, for which nobody can be made to wait.
         """
-        if subscriber not in self._full:
+        if not subscriber.full:
+            subscriber.full = True
             self._full.add(subscriber)
             subscriber.stalled_since = now
         if publisher is None:
@@ -49,12 +50,13 @@ class Backpressure:
 
     def written(self, subscriber: Peer, now: float) -> list[Peer]:
         """The subscriber took something. Gives the peers whose `reads` changed."""
-        if subscriber not in self._full:
+        if not subscriber.full:
             return []
         subscriber.stalled_since = now
         if subscriber.connection.queued > self._limits.backlog // 2:
             return []
         self._full.remove(subscriber)
+        subscriber.full = False
         if subscriber.lagging:
             subscriber.lagging = False
         if subscriber.missed:
@@ -68,6 +70,7 @@ class Backpressure:
             subscriber.blocks.discard(peer)
         peer.waits_for.clear()
         self._full.discard(peer)
+        peer.full = False
         if peer.missed:
             logger.warning("%s left without the last %d events", peer.describe(), peer.missed)
         return self._release(peer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..credentials import Credentials
@@ -24,6 +25,7 @@ class Peer:
         "calls",
         "connection",
         "credentials",
+        "full",
         "held_bytes",
         "held_events",
         "id",
@@ -47,7 +49,7 @@ class Peer:
         self.id = id
         self.name = ""
         self.credentials = credentials
-        self.connection = Connection(Role.BROKER, lambda: wake(self), max_frame)
+        self.connection = Connection(Role.BROKER, partial(wake, self), max_frame)
         self.send_frame = self.connection.send_frame
         self.prefix = ""  # of its call ids; given by `rob.hello`
         self.names: set[str] = set()
@@ -60,6 +62,7 @@ class Peer:
         self.held_bytes = 0
         # Back-pressure (backpressure.py): whether the shell should read from this peer, and who waits for whom.
         self.reads = True
+        self.full = False  # its outbox passed the backlog and is not half empty again
         self.waits_for: set[Peer] = set()
         self.blocks: set[Peer] = set()
         self.stalled_since = 0.0

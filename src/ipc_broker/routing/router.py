@@ -122,6 +122,8 @@ class Router:
 
     def take_woken(self) -> list[Peer]:
         """The peers that the shell has something to do for, since the last time; one may stand there twice."""
+        if not self._woken:
+            return []
         woken = self._woken.copy()
         self._woken.clear()
         return woken
@@ -241,10 +243,10 @@ class Router:
         self, subscribers: Iterable[Peer], publisher: Peer | None, event: Publish, forwarded: bytes, now: float
     ) -> None:
         backlog = self.limits.backlog
-        to_seed_peers: list[Peer] = []
+        to_seed_peers: list[Peer] | None = None
         for subscriber in subscribers:
             if not subscriber.prefix:
-                to_seed_peers.append(subscriber)
+                to_seed_peers = [*(to_seed_peers or ()), subscriber]
             elif subscriber.lagging:
                 self.backpressure.drop(subscriber)
             else:
@@ -252,7 +254,7 @@ class Router:
                 self.totals.delivered += 1
                 if subscriber.connection.queued > backlog:
                     self._wake(*self.backpressure.filled(subscriber, publisher, now))
-        if to_seed_peers:
+        if to_seed_peers is not None:
             self._fan_out_to_seed_peers(to_seed_peers, publisher, event, now)
 
     def _fan_out_to_seed_peers(

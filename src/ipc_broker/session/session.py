@@ -11,15 +11,16 @@ does not know it speaks the Rust crate's protocol only, and so does the session 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, Protocol
 
 from msgspec import MsgspecError, Raw
 
 from ..errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, TooLarge, call_error
+from ..events import Event
 from ..messages import (
     Call,
     Error,
-    Event,
     HasObject,
     HasObjectResult,
     Hello,
@@ -40,6 +41,10 @@ from .replies import PendingCalls, Question, Questions, Reply, exception_of
 
 BROKER_OBJECT = "rob"
 _LONGEST_TEXT = 4096  # of an error's message: the frame must stay under the limit
+
+
+WRITE_EARLY = 4096
+"""Bytes after which the shell is woken again, to write what it collects: the next process begins while this one goes on."""
 
 
 class Sink(Protocol):
@@ -113,7 +118,7 @@ class Session:
 
     def connection_made(self, wake: Callable[[], None], opened: Reply) -> None:
         """Opens a new connection; `opened` gets the `Welcome`, or None from a broker without our extensions."""
-        self.connection = Connection(Role.CLIENT, wake)
+        self.connection = Connection(Role.CLIENT, wake, wake_every=WRITE_EARLY)
         self._opened = opened
         self._hello_id = self._next_id(self._nonce)
         self.connection.send(Call(self._hello_id, BROKER_OBJECT, "hello", encode_payload(self._hello)))
@@ -161,8 +166,11 @@ class Session:
         self, object_name: str, method: str, args: Raw, reply: Reply, now: float, timeout: float | None = None
     ) -> str:
         """Gives the call's id. `reply` gets the undecoded value, or the CallError. Raises TooLarge, InvalidArgs."""
-        connection = self._require_connection()
-        call_id = self._next_id(self._prefix)
+        connection = self.connection
+        if connection is None or not self.ready:
+            connection = self._require_connection()
+        self._last_id += 1
+        call_id = f"{self._prefix}{self._last_id}"
         frame = call_frame(call_id, object_name, method, args)
         if len(frame) > self._frame_limit:
             raise TooLarge(
@@ -309,13 +317,13 @@ class Session:
             self.on_notice(error)
 
     def _event(self, event: Event) -> None:
-        sinks = self._sinks.get((event.object_name, event.topic))
+        sinks = self._sinks.get((event.object, event.topic))
         if sinks is not None:
             if len(sinks) == 1:
                 sinks[0].deliver(event)
                 return
             for sink in tuple(sinks):  # one of them may unsubscribe
-                sink.deliver(event)
+                sink.deliver(Event(event.object, event.topic, deepcopy(event.value), event.retained))
 
     def _call(self, call: Call) -> None:
         connection = self.connection

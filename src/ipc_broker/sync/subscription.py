@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from msgspec import MsgspecError
-
-from .. import messages
 from ..errors import ClientClosed
 from ..events import Event, Gap
-from ..protocol.payload import decode_payload, reason_of
 
 if TYPE_CHECKING:
     from .client import Client
@@ -29,7 +25,7 @@ class Subscription:
         self.topic = topic
         self.open = True
         self._client = client
-        self._waiting: deque[messages.Event | Gap] = deque()
+        self._waiting: deque[Event | Gap] = deque()
 
     @property
     def pending(self) -> int:
@@ -83,21 +79,11 @@ class Subscription:
                 if not self._client.wait_until(self.done, timeout):
                     raise TimeoutError(f"no event of '{self.object}' '{self.topic}' within {timeout:g} s") from None
             else:
-                return event if isinstance(event, Gap) else self._event(event)
-
-    def _event(self, event: messages.Event) -> Event | Gap:
-        try:
-            return Event(event.object_name, event.topic, decode_payload(event.args))
-        except (MsgspecError, RecursionError) as error:
-            import logging
-
-            reason = reason_of(error)
-            logging.getLogger("ipc_broker").warning("an event of '%s' cannot be read: %s", self.object, reason)
-            return Gap(self.object, self.topic, missed=1)
+                return event
 
     # What the session tells
 
-    def deliver(self, event: messages.Event) -> None:
+    def deliver(self, event: Event) -> None:
         self._waiting.append(event)
 
     def interrupted(self) -> None:

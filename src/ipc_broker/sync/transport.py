@@ -12,7 +12,8 @@ from typing import Protocol
 from ..address import Address
 from ..errors import ConfigError, ConnectFailed
 
-CHUNK = 256 * 1024
+CHUNK = 64 * 1024
+"""Bytes read at once. More would take memory from the system, and give it back, for every read."""
 
 
 class Transport(Protocol):
@@ -89,14 +90,14 @@ class SocketTransport:
         return cls(connecting)
 
     def send(self, data: bytes, timeout: float | None) -> None:
-        rest = memoryview(data)
+        sent = 0
         while True:
             try:
-                rest = rest[self._socket.send(rest) :]
+                sent += self._socket.send(memoryview(data)[sent:] if sent else data)
             except BlockingIOError:
                 if not self._writable(timeout):
                     raise TimeoutError(f"the broker took nothing for {timeout:g} s") from None
-            if not rest:
+            if sent == len(data):
                 return
 
     def recv(self, timeout: float | None) -> bytes:

@@ -1,0 +1,85 @@
+"""Tests that are coroutine functions run under asyncio's own loop and under uvloop, and must leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.aio.bus import AnyBroker, any_broker_at
+
+TEST_TIMEOUT = 30.0
+"""Seconds that a test may take: only a test that fails waits for it."""
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+if sys.platform == "win32":
+    LOOPS: dict[str, LoopFactory] = {"asyncio": asyncio.ProactorEventLoop}
+else:
+    import uvloop
+
+    LOOPS: dict[str, LoopFactory] = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+
+gc.freeze()  # what was imported until now need not be searched after each test
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if inspect.iscoroutinefunction(metafunc.function):
+        metafunc.fixturenames.append("loop_factory")
+        metafunc.parametrize("loop_factory", LOOPS.values(), ids=list(LOOPS))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    _run(pyfuncitem.callspec.params["loop_factory"], partial(pyfuncitem.obj, **arguments))
+    return True
+
+
+def _run(loop_factory: LoopFactory, test: Callable[[], Awaitable[None]]) -> None:
+    complaints: list[str] = []
+
+    def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        complaints.append(f"{context['message']}: {context.get('exception')!r} {context}")
+
+    async def guarded() -> None:
+        asyncio.get_running_loop().set_exception_handler(complain)
+        async with asyncio.timeout(TEST_TIMEOUT):
+            await test()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:  # what was cancelled last may still have to notice
+            _, left = await asyncio.wait(left, timeout=1.0)
+        assert not left, f"tasks were left behind: {left}"
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(guarded())
+        gc.collect()  # exceptions nobody retrieved, and tasks that were lost, complain only now
+        assert not complaints, "\n".join(complaints)
+    gc.collect()
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """An address to listen on: `Broker.addresses` has the real port where it is TCP."""
+    if sys.platform == "win32":
+        yield "tcp://127.0.0.1:0"
+    else:
+        # Not pytest's own folders: the path of a socket must be short.
+        with tempfile.TemporaryDirectory(prefix="aio-") as folder:
+            yield f"unix://{folder}/bus.sock"
+
+
+@pytest.fixture(params=["ours", "seed", "seed that starts"])
+def any_broker(request: pytest.FixtureRequest, address: str) -> AnyBroker:
+    """Ours, one that speaks the seed's protocol only, and one that does not know its own object yet."""
+    return partial(any_broker_at, request.param, address)

@@ -1,0 +1,163 @@
+"""Runs what a document shows, as somebody would who follows it line by line.
+
+The blocks of one section of level two are a story: they are played in order, in a folder and against a broker of their
+own, which all programs find in `BROKER_ADDR`.
+
+- A `python` block that begins with `# NAME.py` is saved under that name, and must be run later. Any other is run at once:
+  each of its `print(...)  # TEXT` has to print just that.
+- In a `console` block the lines behind `$ ` are run. What is shown below them is all that they print; times, addresses
+  and process numbers may differ. A command fails if and only if a line begins with its name and a colon.
+- `<!-- keeps running -->` above a `console` block: its one command runs on until the story ends. The next block comes
+  when the first line that is shown was printed, or, with `<!-- keeps running, serves NAME -->`, when that object is
+  registered. All that is shown must have been printed when the story ends.
+- `ipc-broker` without words is the story's broker; a story that does not start it is given one.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import ipc_broker
+from ipc_broker.cli.children import Child
+from ipc_broker.sync import connect
+from tests.cli.programs import environment
+from tests.docs.blocks import Block
+
+PATIENCE = 30.0
+
+_SOURCES = str(Path(ipc_broker.__file__).parents[1])
+_PROGRAMS = {"rob": "ipc_broker.cli.rob", "ipc-broker": "ipc_broker"}
+_FILE_NAME = re.compile(r"# (\w+\.py)\n")
+_PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
+_SERVES = re.compile(r"keeps running, serves (\w+)")
+_ADDRESS = r"(?:unix|tcp|pipe)://[^\s,;)]+"
+_DIFFERS = (
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
+    (re.compile(f"{_ADDRESS}(?:, {_ADDRESS})*"), "ADDRESS"),
+    (re.compile(r"\d+\.\d+ ms"), "DURATION"),
+    (re.compile(r"\bprocess \d+"), "PROCESS"),
+)
+
+
+class Command(NamedTuple):
+    line: str
+    shown: list[str]
+
+
+class Running(NamedTuple):
+    command: Command
+    child: Child
+
+
+def commands_of(block: Block) -> list[Command]:
+    commands: list[Command] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            commands.append(Command(line[2:], []))
+        else:
+            assert commands, f"{block.where}: a console block begins with a command"
+            commands[-1].shown.append(line)
+    for command in commands:
+        while command.shown and not command.shown[-1]:
+            command.shown.pop()
+    return commands
+
+
+def play(blocks: Sequence[Block]) -> None:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ipc-broker-docs-"))
+        _Story(blocks, Path(folder), stack).play()
+
+
+class _Story:
+    def __init__(self, blocks: Sequence[Block], folder: Path, stack: ExitStack) -> None:
+        self._blocks = blocks
+        self._folder = folder
+        self._stack = stack
+        self._saved: set[str] = set()
+        self._running: list[Running] = []
+        self._environ = environment(IPC_BROKER_LISTEN="tcp://127.0.0.1:0", PYTHONPATH=_SOURCES, PYTHONUTF8="1")
+
+    def play(self) -> None:
+        shown = [command.line for block in self._blocks if block.kind == "console" for command in commands_of(block)]
+        if "ipc-broker" not in shown:
+            self._start(Command("ipc-broker", []))
+        for block in self._blocks:
+            if block.kind == "python":
+                self._python(block)
+            elif block.mark.startswith("keeps running"):
+                self._start_and_wait(block)
+            else:
+                for command in commands_of(block):
+                    self._run(block, command)
+        for running in self._running:
+            while len(running.child.said) < len(running.command.shown):
+                running.child.wait_for_line("", PATIENCE)
+            assert _alike(running.child.said[: len(running.command.shown)]) == _alike(running.command.shown)
+        assert not self._saved, f"{self._blocks[0].where}: {', '.join(self._saved)} is shown and never run"
+
+    def _python(self, block: Block) -> None:
+        named = _FILE_NAME.match(block.text)
+        name = named[1] if named else f"line_{block.line}.py"
+        (self._folder / name).write_text(block.text, encoding="utf-8")
+        self._saved.add(name)
+        if not named:
+            self._run(block, Command(f"python {name}", _PRINTED.findall(block.text)))
+
+    def _run(self, block: Block, command: Command) -> None:
+        with self._child(command) as child:
+            status = child.wait(PATIENCE)
+            assert _alike(child.said) == _alike(command.shown), f"{block.where}: {command.line}"
+        told = any(line.startswith(f"{shlex.split(command.line)[0]}: ") for line in command.shown)
+        assert bool(status) == told, f"{block.where}: {command.line} ended with status {status}"
+
+    def _start_and_wait(self, block: Block) -> None:
+        [command] = commands_of(block)
+        serves = _SERVES.fullmatch(block.mark)
+        assert serves or command.shown, f"{block.where}: nothing tells when {command.line} has started"
+        child = self._start(command)
+        if serves:
+            with connect(self._environ["BROKER_ADDR"]) as client:
+                client.wait_for(serves[1], PATIENCE)
+        elif command.line != "ipc-broker":
+            child.wait_for_line(command.shown[0], PATIENCE)
+
+    def _start(self, command: Command) -> Child:
+        child = self._stack.enter_context(self._child(command))
+        self._running.append(Running(command, child))
+        if command.line == "ipc-broker":
+            address = child.wait_for_line(" listens on ", PATIENCE).rpartition(" ")[2]
+            self._environ["BROKER_ADDR"] = address.removeprefix("tcp://")
+        return child
+
+    def _child(self, command: Command) -> Child:
+        program, *words = shlex.split(command.line)
+        if program == "python":
+            self._saved.discard(words[0])
+            arguments = [str(self._folder / words[0]), *words[1:]]
+        else:
+            arguments = ["-m", _PROGRAMS[program], *words]
+        return Child(command.line, ["-W", "error", *arguments], self._environ)
+
+
+def _alike(lines: Sequence[str]) -> list[str]:
+    """Without what is another in every run, and without empty lines at the end."""
+    text = "\n".join(lines).rstrip()
+    for pattern, name in _DIFFERS:
+        text = pattern.sub(name, text)
+    return text.splitlines()
+
+
+def stories(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
+    """Each section that has something to run, and its blocks."""
+    sections: dict[str, list[Block]] = {}
+    for block in blocks:
+        if block.kind in ("python", "console"):
+            sections.setdefault(block.section, []).append(block)
+    yield from sections.items()

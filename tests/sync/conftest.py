@@ -1,0 +1,68 @@
+"""Brokers of both kinds, over every transport, and clients of them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ipc_broker import Broker, BrokerConfig
+from ipc_broker.sync import Client, connect
+from tests.seed.broker import SeedBroker
+from tests.sync.bus import Bus
+
+TCP = "tcp://127.0.0.1:0"
+OURS = ["ours-tcp"] if sys.platform == "win32" else ["ours-unix", "ours-tcp"]
+SEEDS = ["seed-tcp"] if sys.platform == "win32" else ["seed-unix", "seed-tcp", "seed-not-ready"]
+
+
+@contextmanager
+def running_bus(kind: str) -> Iterator[Bus]:
+    with tempfile.TemporaryDirectory(prefix="sync-") as folder:  # the path of a socket must be short
+        address = TCP if kind.endswith("tcp") else f"unix://{folder}/bus.sock"
+        if kind.startswith("seed"):
+            broker: Broker | SeedBroker = SeedBroker(address, not_ready=kind == "seed-not-ready")
+        else:
+            broker = Broker(BrokerConfig(listen=(address,), grace=0))
+        with Bus(broker) as bus:
+            yield bus
+
+
+@pytest.fixture(params=OURS + SEEDS)
+def bus(request: pytest.FixtureRequest) -> Iterator[Bus]:
+    """A broker of each kind, with a worker."""
+    with running_bus(request.param) as bus:
+        yield bus
+
+
+@pytest.fixture
+def our_bus() -> Iterator[Bus]:
+    """Our broker, with a worker."""
+    with running_bus(OURS[0]) as bus:
+        yield bus
+
+
+@pytest.fixture
+def client(bus: Bus) -> Iterator[Client]:
+    client = connect(bus.address)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def our_client(our_bus: Bus) -> Iterator[Client]:
+    client = connect(our_bus.address)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt in the main thread, as in a program that runs by itself."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
