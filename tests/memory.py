@@ -144,9 +144,9 @@ class Bus:
             assert not (link.open and link.peer.closing and not waiting), f"{link.peer} was not woken to be closed"
 
     def flush(self) -> None:
-        while woken := self.router.take_woken():
-            for peer in woken:
-                self.links[peer].update()
+        for peer in self.router.woken:  # more may be appended on the way
+            self.links[peer].update()
+        self.router.woken.clear()
 
     def advance(self, seconds: float) -> None:
         """Moves the clock, and runs each timer when it comes due."""

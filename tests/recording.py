@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from ipc_broker.errors import IPCError
-from ipc_broker.events import Event
+from ipc_broker.events import Event, Gap
 from ipc_broker.messages import Call
 from ipc_broker.protocol.connection import Connection
 from ipc_broker.protocol.payload import decode_payload
@@ -67,13 +67,13 @@ class RecordingServer:
 
 
 class RecordingSink:
-    """A `Sink`: the values of its events in order, "interrupted" where it was, and "ended" when it is told so."""
+    """A `Sink`: the values of its events in order, and as words what else it is told: "missed 1", "interrupted", "ended"."""
 
     def __init__(self) -> None:
         self.seen: list[Json] = []
 
-    def deliver(self, event: Event) -> None:
-        self.seen.append(cast(Json, event.value))
+    def deliver(self, event: Event | Gap) -> None:
+        self.seen.append(f"missed {event.missed}" if isinstance(event, Gap) else cast(Json, event.value))
 
     def interrupted(self) -> None:
         self.seen.append("interrupted")

@@ -7,6 +7,7 @@ import gc
 import inspect
 import sys
 import tempfile
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
@@ -61,11 +62,18 @@ def _run(loop_factory: LoopFactory, test: Callable[[], Awaitable[None]]) -> None
             _, left = await asyncio.wait(left, timeout=1.0)
         assert not left, f"tasks were left behind: {left}"
 
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(guarded())
-        gc.collect()  # exceptions nobody retrieved, and tasks that were lost, complain only now
-        assert not complaints, "\n".join(complaints)
-    gc.collect()
+    runner = asyncio.Runner(loop_factory=loop_factory)
+    # Recorded here, as errors they are raised where nobody can catch them: uvloop then never ends to close.
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            runner.run(guarded())
+            gc.collect()  # exceptions nobody retrieved, and tasks that were lost, complain only now
+        finally:
+            runner.close()
+            gc.collect()
+    complaints += [str(warning.message) for warning in warned]
+    assert not complaints, "\n".join(complaints)
 
 
 @pytest.fixture

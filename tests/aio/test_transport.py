@@ -7,6 +7,7 @@ import errno
 import socket
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
@@ -29,8 +30,7 @@ class Recorder(asyncio.Protocol):
         self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.made.set_result(None)
 
     def data_received(self, data: bytes) -> None:

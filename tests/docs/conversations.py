@@ -36,7 +36,8 @@ class Conversation:
                     self._send(peer, message.encode())
                 case "<":
                     assert self._heard[peer], f"nothing came instead of: {line}"
-                    assert self._heard[peer].popleft() == json.loads(message)
+                    heard = self._heard[peer].popleft()
+                    assert heard == json.loads(message), f"{json.dumps(heard)} came instead of: {line}"
                 case "ends":
                     self._router.disconnect(peer, 0.0)
                 case "half-closes":
@@ -45,7 +46,7 @@ class Conversation:
                     raise AssertionError(f"not a line of a conversation: {line}")
             self._listen()
         left = {name: list(self._heard[peer]) for name, peer in self._peers.items() if self._heard[peer]}
-        assert left == {}
+        assert left == {}, f"what is not shown: {json.dumps(left)}"
 
     def _peer(self, name: str) -> Peer:
         if name not in self._peers:

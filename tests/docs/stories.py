@@ -99,7 +99,7 @@ class _Story:
         for running in self._running:
             while len(running.child.said) < len(running.command.shown):
                 running.child.wait_for_line("", PATIENCE)
-            assert _alike(running.child.said[: len(running.command.shown)]) == _alike(running.command.shown)
+            _compare(running.command, running.child.said[: len(running.command.shown)], self._blocks[0])
         assert not self._saved, f"{self._blocks[0].where}: {', '.join(self._saved)} is shown and never run"
 
     def _python(self, block: Block) -> None:
@@ -113,7 +113,7 @@ class _Story:
     def _run(self, block: Block, command: Command) -> None:
         with self._child(command) as child:
             status = child.wait(PATIENCE)
-            assert _alike(child.said) == _alike(command.shown), f"{block.where}: {command.line}"
+            _compare(command, child.said, block)
         told = any(line.startswith(f"{shlex.split(command.line)[0]}: ") for line in command.shown)
         assert bool(status) == told, f"{block.where}: {command.line} ended with status {status}"
 
@@ -144,6 +144,11 @@ class _Story:
         else:
             arguments = ["-m", _PROGRAMS[program], *words]
         return Child(command.line, ["-W", "error", *arguments], self._environ)
+
+
+def _compare(command: Command, said: Sequence[str], block: Block) -> None:
+    printed = "\n".join(said)
+    assert _alike(said) == _alike(command.shown), f"{block.where}: `{command.line}` printed:\n{printed}"
 
 
 def _alike(lines: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import Raw, json
 
 from ipc_broker import messages
-from ipc_broker.events import Event
+from ipc_broker.events import Event, Gap
 from ipc_broker.messages import Error, HasObject, HasObjectResult, Invalid, Message, Publish, Registered, RegisterObject
 from ipc_broker.protocol.codec import MESSAGE_TYPES, Received, encode
 from ipc_broker.protocol.connection import Connection, Role, State
@@ -35,7 +35,7 @@ def plain(message: Message | Event) -> dict[str, object]:
 
 def only(received: list[Received]) -> Message:
     ((message, _),) = received
-    assert not isinstance(message, Invalid | Event), message
+    assert not isinstance(message, Invalid | Event | Gap), message
     return message
 
 
@@ -50,7 +50,7 @@ def encoded(message: Message | Event) -> bytes:
 def test_a_golden_frame_is_read_by_the_end_it_goes_to_and_written_as_it_was(captured: Golden) -> None:
     role = Role.BROKER if captured.direction == "to_broker" else Role.CLIENT
     ((message, kept),) = receiver(role).receive_data(captured.frame)
-    assert not isinstance(message, Invalid)
+    assert not isinstance(message, Invalid | Gap)
     ((name, fields),) = captured.message.items()
     assert type(message).__name__ == name
     assert {field: value for field, value in plain(message).items() if field in fields} == fields
@@ -120,13 +120,28 @@ def test_a_client_gets_events_with_their_values_decoded() -> None:
     assert event == Event("o", "t", [1])
 
 
-def test_an_event_whose_value_cannot_be_decoded_is_told_and_the_next_is_read() -> None:
-    good = encode(messages.Event("sensor", "temperature", Raw(b"1")))
-    bad = encode(messages.Event("sensor", "temperature", Raw(b"1e999")))
-    (told, _), (event, _) = receiver(Role.CLIENT).receive_data(bad + good)
+def test_an_event_whose_value_cannot_be_decoded_is_a_gap_in_its_place() -> None:
+    first, bad, last = (encode(messages.Event("sensor", "temperature", Raw(args))) for args in (b"1", b"1e999", b"2"))
+    received = [message for message, _ in receiver(Role.CLIENT).receive_data(first + bad + last)]
+    assert received == [
+        Event("sensor", "temperature", 1),
+        Gap("sensor", "temperature", missed=1),
+        Event("sensor", "temperature", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"Event":{}}', b'{"Event":{"object_name":"a","topic":"t","args":}}', b'{"Event":{"object_name":1}}']
+)
+def test_an_event_that_is_no_message_is_invalid_and_no_gap(body: bytes) -> None:
+    ((told, _),) = receiver(Role.CLIENT).receive_data(frame_of(body))
     assert isinstance(told, Invalid)
     assert not told.fatal
-    assert event == Event("sensor", "temperature", 1)
+
+
+def test_what_the_broker_forwards_undecoded_is_no_gap() -> None:
+    frame = encode(Publish("sensor", "temperature", Raw(b"1e999")))
+    assert receiver(Role.BROKER).receive_data(frame) == [(Publish("sensor", "temperature", Raw(b"1e999")), frame)]
 
 
 @given(st.lists(BODIES, max_size=6), st.lists(st.integers(0, 2000)), st.sampled_from(Role))
@@ -213,19 +228,37 @@ def test_the_shell_is_woken_by_the_first_frame_only_and_again_once_all_was_taken
     assert woken.times == 2
 
 
+def test_a_shell_that_wants_to_write_early_is_woken_again_after_so_many_bytes() -> None:
+    woken, frame = Woken(), encode(Registered("a"))
+    connection = Connection(Role.CLIENT, woken, wake_every=3 * len(frame))
+    times = []
+    for _ in range(7):
+        connection.send_frame(frame)
+        times.append(woken.times)
+    assert times == [1, 1, 1, 2, 2, 2, 3]
+    assert connection.data_to_send() == frame * 7
+    connection.send_frame(frame)
+    assert woken.times == 4
+    connection.send_frame(frame)
+    assert woken.times == 4
+
+
 @given(st.lists(st.one_of(MESSAGES.map(encode), st.none(), st.integers(1, 300)), max_size=20))
 def test_what_was_sent_comes_out_once_in_order_and_is_counted(steps: list[bytes | int | None]) -> None:
     woken = Woken()
     connection = Connection(Role.BROKER, woken)
     waiting: list[bytes] = []
+    first = True  # since something was taken
     for step in steps:
         if isinstance(step, bytes):
             before = woken.times
             connection.send_frame(step)
-            assert woken.times - before == (not waiting)
+            assert woken.times - before == first
+            first = False
             waiting.append(step)
         else:
             data = connection.data_to_send(step)
+            first = True
             taken = 0
             while taken < len(waiting) and (step is None or sum(map(len, waiting[:taken])) < step):
                 taken += 1

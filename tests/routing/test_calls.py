@@ -79,8 +79,8 @@ def test_the_calls_that_a_worker_holds_are_told_by_object_and_stay() -> None:
     assert [call.call_id for call in calls.held_by(worker)] == ["1", "2"]
     assert calls.held_by(worker, "ghost") == calls.held_by(caller) == []
     assert calls.in_flight == 3
-    for call in calls.held_by(worker):  # what it gives may be finished while one goes through it
-        assert calls.finish(worker, call.worker_id) is call
+    for held in calls.held_by(worker):  # what it gives may be finished while one goes through it
+        assert calls.finish(worker, held.worker_id) is held
     assert calls.held_by(worker) == []
     assert calls.in_flight == 1
     assert set(caller.calls) == {"3"}

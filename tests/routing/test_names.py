@@ -8,6 +8,7 @@ from ipc_broker.routing.names import Names
 from ipc_broker.routing.peer import Peer
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, event, publish, refused, register, subscribe
+from tests.seed.frames import Message
 
 
 def a_peer(number: int) -> Peer:
@@ -116,7 +117,8 @@ def test_an_error_without_call_for_a_seed_peer_has_exactly_the_seeds_three_field
     RawPeer(bus, "math")
     seed = RawPeer(bus)
     seed.subscribe("sensor", "a")
-    for wish in (register("math"), register(""), publish("rob", "x"), subscribe("sensor", "b"), {"Nonsense": {}}):
+    nonsense: Message = {"Nonsense": {}}
+    for wish in (register("math"), register(""), publish("rob", "x"), subscribe("sensor", "b"), nonsense):
         seed.send(wish)
         [answer] = seed.receive()
         assert list(error_of(answer)) == ["call_id", "object_name", "message"]

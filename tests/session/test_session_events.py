@@ -5,42 +5,16 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from ipc_broker.config import Limits
-from ipc_broker.errors import ConnectionLost, InvalidArgs, Overloaded
+from ipc_broker.errors import ConnectionLost, InvalidArgs
 from ipc_broker.messages import MAX_NAME, Error
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import error, event, publish, refused, result, subscribe
+from tests.messages import event, publish, result
 from tests.recording import Answer, RecordingSink
-from tests.seed.frames import Json, Message
+from tests.seed.frames import frame_of
 from tests.session.scripted import ScriptedBroker
+from tests.session.subscribing import SUBSCRIBE, SUBSCRIBED, start, stop, subscribed, value
 
 NOW = 1000.0
-SUBSCRIBE = subscribe("sensor", "temperature")
-SUBSCRIBED: Message = {"Subscribed": {"object_name": "sensor", "topic": "temperature"}}
-
-
-def value(payload: Json) -> Message:
-    return event("sensor", "temperature", payload)
-
-
-def start(broker: ScriptedBroker) -> tuple[RecordingSink, Answer]:
-    sink, answer = RecordingSink(), Answer()
-    broker.session.subscribe("sensor", "temperature", sink, answer)
-    return sink, answer
-
-
-def stop(broker: ScriptedBroker, sink: RecordingSink) -> Answer:
-    answer = Answer()
-    broker.session.unsubscribe("sensor", "temperature", sink, answer, NOW)
-    return answer
-
-
-def subscribed(broker: ScriptedBroker) -> RecordingSink:
-    sink, answer = start(broker)
-    broker.give(SUBSCRIBED)
-    assert answer.done()
-    broker.sent()
-    return sink
 
 
 def confirm_unsubscribed(broker: ScriptedBroker) -> None:
@@ -126,98 +100,32 @@ def test_a_sink_that_leaves_while_an_event_is_delivered_does_not_keep_it_from_th
     assert staying.seen == [1, 2]
 
 
-def test_a_refused_subscription_is_told_and_leaves_nothing_behind(broker: ScriptedBroker) -> None:
-    sink, answer = start(broker)
-    broker.give(refused("Subscribe", "sensor", "overloaded", "2 subscriptions, which is the limit (subscriptions)"))
-    assert isinstance(answer.error, Overloaded)
-    assert "(subscriptions)" in answer.error.message
-    assert broker.notices == []
-    broker.sent()
-    second, again = start(broker)
-    assert broker.sent() == [SUBSCRIBE]
-    broker.give(SUBSCRIBED, value(1))
-    assert again.result is None
-    assert (sink.seen, second.seen) == (["ended"], [1])
-    broker.lose()
-    broker.open()
-    assert broker.sent() == [SUBSCRIBE]
-    assert sink.seen == ["ended"]
-
-
-@pytest.mark.parametrize("code", ["overloaded", "invalid_args", "permission_denied", "name_taken", "from_the_future"])
-def test_a_subscription_is_refused_whatever_the_reason(broker: ScriptedBroker, code: str) -> None:
-    sink, answer = start(broker)
-    broker.give(refused("Subscribe", "sensor", code, f"refused: {code}"))
-    assert answer.error.message == f"refused: {code}"
-    assert sink.seen == ["ended"]
-
-
-def test_a_refusal_ends_all_who_share_the_subscription(broker: ScriptedBroker) -> None:
-    shared = [start(broker) for _ in range(3)]
-    other, other_answer = RecordingSink(), Answer()
-    broker.session.subscribe("sensor", "pressure", other, other_answer)
-    broker.give(refused("Subscribe", "sensor", "overloaded", "no more"))
-    for sink, answer in shared:
-        assert isinstance(answer.error, Overloaded)
-        assert sink.seen == ["ended"]
-    assert not other_answer.done()
-    broker.give({"Subscribed": {"object_name": "sensor", "topic": "pressure"}}, event("sensor", "pressure", 1))
-    assert other_answer.result is None
-    assert other.seen == [1]
-
-
-def test_refusals_of_one_object_are_for_its_topics_in_the_order_they_were_asked_for(broker: ScriptedBroker) -> None:
-    sinks = {topic: RecordingSink() for topic in ("a", "b", "c")}
-    answers = {topic: Answer() for topic in sinks}
-    for topic, sink in sinks.items():
-        broker.session.subscribe("sensor", topic, sink, answers[topic])
-    broker.give({"Subscribed": {"object_name": "sensor", "topic": "a"}})
-    broker.give(refused("Subscribe", "sensor", "overloaded", "no more"))
-    broker.give({"Subscribed": {"object_name": "sensor", "topic": "c"}})
-    assert answers["a"].result is None
-    assert isinstance(answers["b"].error, Overloaded)
-    assert answers["c"].result is None
-    broker.give(*(event("sensor", topic, topic) for topic in sinks))
-    assert {topic: sink.seen for topic, sink in sinks.items()} == {"a": ["a"], "b": ["ended"], "c": ["c"]}
-
-
-def test_a_refusal_of_something_else_leaves_a_subscription_that_is_on_its_way_alone(broker: ScriptedBroker) -> None:
-    sink, answer = start(broker)
-    elsewhere = [
-        refused("Publish", "sensor", "invalid_args", "cannot be read"),
-        refused("Publish", "sensor", "overloaded", "no more"),
-        refused("RegisterObject", "sensor", "name_taken", "taken"),
-        refused("Subscribe", "other", "overloaded", "no more"),
-        refused("FromTheFuture", "sensor", "overloaded", "no more"),
-        error(None, "sensor", "of the seed's broker"),
-    ]
-    broker.give(*elsewhere)
-    assert not answer.done()
-    assert len(broker.notices) == len(elsewhere)
-    broker.give(SUBSCRIBED, value(1))
-    assert answer.result is None
-    assert sink.seen == [1]
-
-
-def test_a_refused_subscription_does_not_take_the_events_of_one_made_again_at_once(broker: ScriptedBroker) -> None:
-    first, first_answer = start(broker)
-    stop(broker, first)
-    second, second_answer = start(broker)
-    _, unsubscribe, _ = broker.sent()
-    broker.give(refused("Subscribe", "sensor", "overloaded", "no more"))
-    assert isinstance(first_answer.error, Overloaded)
-    assert not second_answer.done()
-    broker.give(result(str(unsubscribe["Call"]["call_id"]), "rob", False), SUBSCRIBED, value(1))
-    assert second_answer.result is None
-    assert second.seen == [1]
-
-
 def test_sinks_of_one_topic_do_not_share_the_value_of_an_event(broker: ScriptedBroker) -> None:
     (first, _), (second, _) = start(broker), start(broker)
     broker.give(SUBSCRIBED, value([1]))
     [mine], [theirs] = first.seen, second.seen
     assert mine == theirs == [1]
     assert mine is not theirs
+
+
+def test_an_event_that_cannot_be_decoded_is_a_gap_for_each_of_its_sinks(broker: ScriptedBroker) -> None:
+    (first, _), (second, _) = start(broker), start(broker)
+    broker.give(SUBSCRIBED, value(1))
+    unreadable = b'{"Event":{"object_name":"sensor","topic":"%b","args":1e999}}'
+    broker.session.receive_data(frame_of(unreadable % b"temperature") + frame_of(unreadable % b"pressure"))
+    broker.give(value(2))
+    assert first.seen == second.seen == [1, "missed 1", 2]
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900])
+def test_several_sinks_of_one_topic_survive_an_event_of_any_depth(broker: ScriptedBroker, depth: int) -> None:
+    sinks = [start(broker)[0] for _ in range(2)]
+    broker.give(SUBSCRIBED)
+    body = b'{"Event":{"object_name":"sensor","topic":"temperature","args":%b}}' % (b"[" * depth + b"]" * depth)
+    broker.session.receive_data(frame_of(body))
+    broker.give(value(1))
+    assert [len(sink.seen) for sink in sinks] == [2, 2]
+    assert [sink.seen[1] for sink in sinks] == [1, 1]
 
 
 def test_the_topics_and_objects_of_subscriptions_are_bounded(broker: ScriptedBroker) -> None:
@@ -287,24 +195,6 @@ def test_a_subscription_made_again_right_after_a_new_connection_waits_for_its_ow
     assert second.seen == [1]
 
 
-def test_a_subscription_that_a_new_connection_is_refused_ends_and_is_not_asked_for_again(
-    broker: ScriptedBroker,
-) -> None:
-    sink = subscribed(broker)
-    broker.lose()
-    broker.open()
-    joined, answer = start(broker)
-    broker.sent()
-    broker.give(refused("Subscribe", "sensor", "overloaded", "no more"))
-    assert isinstance(answer.error, Overloaded)
-    assert (sink.seen, joined.seen) == (["interrupted", "ended"], ["ended"])
-    assert broker.notices == []
-    broker.lose()
-    broker.open()
-    assert broker.sent() == []
-    assert sink.seen == ["interrupted", "ended"]
-
-
 def test_a_subscription_that_was_not_confirmed_ends_with_the_connection(broker: ScriptedBroker) -> None:
     _, answer = start(broker)
     broker.lose("gone")
@@ -364,37 +254,6 @@ def test_after_unsubscribing_the_router_knows_nothing_of_the_subscription(bus: B
     bus.settle()
     assert answer.done()
     assert bus.router.subscriptions.count == 0
-
-
-def test_the_routers_limit_of_subscriptions_reaches_whoever_subscribes() -> None:
-    bus = Bus(Limits(subscriptions=1))
-    client, sink, answer = Client(bus), RecordingSink(), Answer()
-    kept = client.subscribe("sensor", "a")
-    client.session.subscribe("sensor", "b", sink, answer)
-    bus.settle()
-    assert isinstance(answer.error, Overloaded)
-    client.publish("sensor", "a", 1)
-    client.publish("sensor", "b", 2)
-    bus.settle()
-    assert (kept.seen, sink.seen) == ([1], ["ended"])
-    assert client.notices == []
-
-
-def test_a_subscription_over_the_limit_between_others_is_the_one_that_is_refused() -> None:
-    bus = Bus(Limits(subscriptions=1))
-    client = Client(bus)
-    session, sinks, answers = client.session, [RecordingSink() for _ in range(3)], [Answer() for _ in range(3)]
-    session.subscribe("sensor", "a", sinks[0], answers[0])
-    session.subscribe("sensor", "b", sinks[1], answers[1])
-    session.unsubscribe("sensor", "a", sinks[0], Answer(), bus.now)
-    session.subscribe("sensor", "a", sinks[2], answers[2])
-    bus.settle()
-    assert answers[0].result is None
-    assert isinstance(answers[1].error, Overloaded)
-    assert answers[2].result is None
-    client.publish("sensor", "a", 1)
-    bus.settle()
-    assert [sink.seen for sink in sinks] == [[], ["ended"], [1]]
 
 
 def test_a_subscription_survives_a_new_connection_to_the_router(bus: Bus) -> None:

@@ -100,7 +100,7 @@ def test_a_registration_and_a_subscription_of_one_name_are_told_apart_when_refus
     assert answer.error.message == "no more subscriptions"
 
 
-def test_a_withdrawn_object_is_unregistered_and_gets_no_calls(broker: ScriptedBroker) -> None:
+def test_a_withdrawn_object_is_unregistered_and_a_late_call_still_gets_an_answer(broker: ScriptedBroker) -> None:
     broker.session.expose("math")
     broker.give(registered("math"))
     broker.sent()
@@ -110,8 +110,9 @@ def test_a_withdrawn_object_is_unregistered_and_gets_no_calls(broker: ScriptedBr
     assert message["Call"]["method"] == "unregister"
     assert message["Call"]["args"] == {"object_name": "math", "keep_calls": False}
     broker.give(call("1", "math", "add"))
-    assert broker.server.calls == []
-    assert broker.sent()[0]["Error"]["code"] == "no_such_object"
+    [(given, connection)] = broker.server.calls
+    broker.session.fail(given, connection, "no_such_object", "No such object 'math'")
+    assert broker.sent()[0]["Error"]["call_id"] == "1"
     broker.give(result(str(message["Call"]["call_id"]), "rob", True))
     assert answer.done()
     broker.lose()

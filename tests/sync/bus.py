@@ -53,16 +53,19 @@ class Gate:
     def __init__(self) -> None:
         self._opened: dict[str, asyncio.Event] = {}
         self._entered: dict[str, threading.Event] = {}
+        self._closing = False
 
     async def wait(self, name: str) -> str:
         self._entered.setdefault(name, threading.Event()).set()
-        await self._opened.setdefault(name, asyncio.Event()).wait()
+        if not self._closing:
+            await self._opened.setdefault(name, asyncio.Event()).wait()
         return name
 
     def _open(self, name: str) -> None:
         self._opened.setdefault(name, asyncio.Event()).set()
 
     def _open_all(self) -> None:
+        self._closing = True
         for opened in self._opened.values():
             opened.set()
 

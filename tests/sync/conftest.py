@@ -10,10 +10,14 @@ from contextlib import contextmanager
 
 import pytest
 
+import ipc_broker.sync.client
 from ipc_broker import Broker, BrokerConfig
+from ipc_broker.address import Address
 from ipc_broker.sync import Client, connect
+from ipc_broker.sync.transport import Transport, open_transport
 from tests.seed.broker import SeedBroker
 from tests.sync.bus import Bus
+from tests.sync.faulty_transport import FaultyTransport
 
 TCP = "tcp://127.0.0.1:0"
 OURS = ["ours-tcp"] if sys.platform == "win32" else ["ours-unix", "ours-tcp"]
@@ -58,6 +62,19 @@ def our_client(our_bus: Bus) -> Iterator[Client]:
     client = connect(our_bus.address)
     yield client
     client.close()
+
+
+@pytest.fixture
+def transports(monkeypatch: pytest.MonkeyPatch) -> list[FaultyTransport]:
+    """The transports of the clients that connect from now on."""
+    made: list[FaultyTransport] = []
+
+    def open_faulty(address: Address, timeout: float | None) -> Transport:
+        made.append(FaultyTransport(open_transport(address, timeout)))
+        return made[-1]
+
+    monkeypatch.setattr(ipc_broker.sync.client, "open_transport", open_faulty)
+    return made
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import ipc_broker.sync.client
 from ipc_broker import Event, errors
-from ipc_broker.address import Address
 from ipc_broker.sync import Client, connect
-from ipc_broker.sync.transport import Transport, open_transport
 from tests.seed.frames import frame
 from tests.sync.bus import PATIENCE, Bus, InThread, take
+from tests.sync.faulty_transport import FaultyTransport
 from tests.sync.scripted_broker import ScriptedBroker
 
 USES: dict[str, Callable[[Client], object]] = {
@@ -278,44 +276,11 @@ def test_a_call_ends_in_time_though_the_broker_takes_nothing() -> None:
         assert all(isinstance(error, errors.DeadlineExceeded | errors.ConnectionLost) for error in found)
 
 
-class FaultyTransport:
-    """Sends a part of what it is told to, then raises; reads as the real one."""
-
-    def __init__(self, inner: Transport, error: BaseException) -> None:
-        self._inner = inner
-        self._error = error
-        self.faulty = False
-        self.recv = inner.recv
-        self.close = inner.close
-
-    def send(self, data: bytes, timeout: float | None) -> None:
-        if self.faulty:
-            self.faulty = False
-            self._inner.send(data[: len(data) // 2], timeout)
-            raise self._error
-        self._inner.send(data, timeout)
-
-
-@pytest.fixture
-def transports(monkeypatch: pytest.MonkeyPatch) -> list[FaultyTransport]:
-    """The transports of the clients that connect from now on."""
-    made: list[FaultyTransport] = []
-
-    def open_faulty(address: Address, timeout: float | None) -> Transport:
-        transport = FaultyTransport(open_transport(address, timeout), KeyboardInterrupt())
-        made.append(transport)
-        return transport
-
-    monkeypatch.setattr(ipc_broker.sync.client, "open_transport", open_faulty)
-    return made
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimeoutError("took nothing"), OSError(5, "bad luck")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimeoutError("slow"), OSError(5, "bad luck")], ids=repr)
 def test_half_a_frame_is_never_followed_by_another(transports: list[FaultyTransport], error: BaseException) -> None:
     with ScriptedBroker() as broker:
         client = broker.connect()
-        transports[0]._error = error
-        transports[0].faulty = True
+        transports[0].fail_after_half(error)
         with pytest.raises((KeyboardInterrupt, errors.ConnectionLost)):
             client.publish("sensor", "heat", "first")
         with pytest.raises(errors.ConnectionLost):

@@ -10,12 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-import ipc_broker.sync.client
 from ipc_broker import Event, errors
-from ipc_broker.address import Address
 from ipc_broker.sync import Client, Subscription
-from ipc_broker.sync.transport import Transport, open_transport
 from tests.sync.bus import PATIENCE, Bus, InThread, take
+from tests.sync.faulty_transport import FaultyTransport
 
 
 class Waiting:
@@ -231,34 +229,9 @@ def test_an_interrupted_call_is_forgotten(bus: Bus, client: Client) -> None:
     assert client.call("math", "add", [1, 2]) == {"sum": 3}
 
 
-# Races that depend on the moment
-
-
-class UnsendableTransport:
-    """Cannot send any more when it is told so."""
-
-    def __init__(self, inner: Transport) -> None:
-        self._inner = inner
-        self.broken = False
-        self.recv = inner.recv
-        self.close = inner.close
-
-    def send(self, data: bytes, timeout: float | None) -> None:
-        if self.broken:
-            raise BrokenPipeError("broken by the test")
-        self._inner.send(data, timeout)
-
-
 def test_all_that_wait_learn_of_a_loss_that_a_sender_finds(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, transports: list[FaultyTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[UnsendableTransport] = []
-
-    def open_unsendable(address: Address, timeout: float | None) -> Transport:
-        made.append(UnsendableTransport(open_transport(address, timeout)))
-        return made[-1]
-
-    monkeypatch.setattr(ipc_broker.sync.client, "open_transport", open_unsendable)
     client = Client(bus.address)
     waiting = []
     for topic in ("first", "second", "third"):
@@ -268,12 +241,16 @@ def test_all_that_wait_learn_of_a_loss_that_a_sender_finds(
         place.begun()
     calling = InThread(lambda: client.call("gate", "wait", ["x"], timeout=None))
     bus.entered("x")
-    made[0].broken = True
+    transports[0].send_instead = break_pipe
     with pytest.raises(errors.ConnectionLost, match="broken by the test"):
         client.call("math", "add")
     for one in (*waiting, calling):
         assert isinstance(one.error(), errors.ConnectionLost)
     client.close()
+
+
+def break_pipe(data: bytes) -> None:
+    raise BrokenPipeError("broken by the test")
 
 
 def test_descriptors_are_closed(bus: Bus) -> None:

@@ -16,7 +16,7 @@ from ..routing.peer import Peer
 from ..routing.router import Identity, Router
 from ..version import VERSION
 from .signals import on_stop_signal
-from .transport import WRITE_BUFFER, Listener, listen, raise_descriptor_limit
+from .transport import WRITE_CHUNK, Listener, listen, raise_descriptor_limit
 from .unix import peer_credentials
 
 logger = logging.getLogger("ipc_broker")
@@ -40,7 +40,7 @@ class Broker:
     def __init__(self, config: BrokerConfig | None = None) -> None:
         self.config = config if config is not None else BrokerConfig()
         self._listeners: list[Listener] = []
-        self._connections: dict[Peer, _PeerProtocol] = {}
+        self._connections: set[_PeerProtocol] = set()
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -94,12 +94,12 @@ class Broker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.grace):
                     await self._calls_ended()
-        for connection in list(self._connections.values()):
+        for connection in list(self._connections):
             connection.finish()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(self.config.grace, 0.1)):
                 await self._no_connections()
-        for connection in list(self._connections.values()):
+        for connection in list(self._connections):
             connection.abort()
         await self._no_connections()
         if self._timer is not None:
@@ -131,27 +131,27 @@ class Broker:
 
     def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
         peer = self.router.connect(peer_credentials(transport))
-        self._connections[peer] = protocol
+        peer.shell = protocol
+        self._connections.add(protocol)
         return peer
 
-    def left(self, peer: Peer, now: float) -> None:
+    def left(self, protocol: _PeerProtocol, peer: Peer, now: float) -> None:
         self.router.disconnect(peer, now)
-        self._connections.pop(peer, None)
+        self._connections.discard(protocol)
         self.flush(now)
         self._idle.set()
 
     def flush(self, now: float) -> None:
         """After every batch: each peer that something was queued for is written once."""
         router = self.router
-        connections = self._connections
-        while woken := router.take_woken():
-            for peer in woken:
-                if peer in connections:
-                    connections[peer].update(now)
-        if self._closing and not router.calls.in_flight:
-            self._idle.set()
+        woken = router.woken
+        for peer in woken:  # more may be appended on the way
+            peer.shell.update(now)
+        woken.clear()
         if self._timer is None and (deadline := router.next_deadline()) is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+        if self._closing and not router.calls.in_flight:
+            self._idle.set()
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -173,7 +173,8 @@ class _PeerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        # None: uvloop then writes at once instead of at the end of the loop's turn.
+        self._transport.set_write_buffer_limits(high=0)
         self._peer = self._broker.joined(self, self._transport)
 
     def data_received(self, data: bytes) -> None:
@@ -191,7 +192,7 @@ class _PeerProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
-        self._broker.left(self._peer, self._time())
+        self._broker.left(self, self._peer, self._time())
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -207,7 +208,7 @@ class _PeerProtocol(asyncio.Protocol):
         peer = self._peer
         connection = peer.connection
         while connection.queued and self._writable:
-            self._transport.write(connection.data_to_send(WRITE_BUFFER))
+            self._transport.write(connection.data_to_send(WRITE_CHUNK))
             if peer.full:
                 self._router.written(peer, now)
         if peer.reads is not self._reading:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,8 +24,9 @@ logger = logging.getLogger("ipc_broker")
 class Executor:
     """Every call that it is given is answered by the session, once, unless its connection is gone by then."""
 
-    def __init__(self, session: Session, threads: int) -> None:
+    def __init__(self, session: Session, flush: Callable[[], None], threads: int) -> None:
         self._session = session
+        self._flush = flush
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         # By the identity of the call; the name of each task is that of the object.
@@ -82,8 +83,7 @@ class Executor:
     async def _answer(self, call: Call, connection: Connection, result: Awaitable[Any]) -> None:
         set_current_call(call)
         try:
-            value = await result
-            payload = encode_payload(value)
+            payload = encode_payload(await result)
         except asyncio.CancelledError:
             self._session.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
         except Exception as error:
@@ -92,6 +92,8 @@ class Executor:
             self._session.answer(call, connection, payload)
         finally:
             self._running.pop(id(call), None)
+            if not self._running:
+                self._flush()  # no other call is running whose answer could be written with this one
 
     def _call_inline(self, call: Call, connection: Connection, method: Method, arguments: Arguments) -> None:
         context = contextvars.copy_context()

@@ -127,9 +127,10 @@ class Link:
         self.flush()
 
     def flush(self) -> None:
-        protocol = self._protocol
-        if protocol is not None and (data := self.session.data_to_send()):
-            protocol.transport.write(data)
+        """Writes what was collected."""
+        protocol, connection = self._protocol, self.session.connection
+        if protocol is not None and connection is not None and connection.queued:
+            protocol.transport.write(connection.data_to_send())
 
     def arm_timer(self, deadline: float) -> None:
         """The session waits for something until `deadline`, which is earlier than `next_timer`."""

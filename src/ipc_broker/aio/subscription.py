@@ -127,7 +127,7 @@ class Subscription:
 
     # What the session tells
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, event: Event | Gap) -> None:
         self._waiting.append(event)
         if self._idle:
             self._idle = False

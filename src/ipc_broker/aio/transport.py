@@ -15,8 +15,8 @@ from .unix import listen_unix, open_unix
 
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
 
-WRITE_BUFFER = 256 * 1024
-"""Bytes a transport may hold before it says that the kernel takes no more."""
+WRITE_CHUNK = 256 * 1024
+"""Bytes handed to a transport at once."""
 
 
 async def open_connection(address: Address, factory: Callable[[], AnyProtocol], timeout: float | None) -> AnyProtocol:

@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self, address: str | None = None, *, name: str = "", threads: int = 64) -> None:
         self.client = Client(address, name=name)
-        self._executor = Executor(self.client.link.session, threads)
+        self._executor = Executor(self.client.link.session, self.client.link.flush, threads)
         self._objects: dict[str, object] = {}
         self._methods: dict[str, dict[str, Method]] = {}
         self._registrations: dict[str, asyncio.Future[None]] = {}
@@ -161,17 +161,20 @@ class Worker:
     # What the session tells
 
     def call(self, call: Call, connection: Connection) -> None:
-        method = self._methods[call.object_name].get(call.method)
-        if method is not None:
+        methods = self._methods.get(call.object_name)
+        if methods is None or not self._serving:
+            self._refuse(call, connection, "no_such_object", f"No such object '{call.object_name}'")
+        elif (method := methods.get(call.method)) is not None:
             self._executor.call_method(method, call, connection)
-            return
-        target = self._objects[call.object_name]
-        if isinstance(target, SharedObject):
+        elif isinstance(target := self._objects[call.object_name], SharedObject):
             self._executor.call_shared(target, call, connection)
-            return
-        known = ", ".join(self._methods[call.object_name]) or "none"
-        message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
-        self.client.link.session.fail(call, connection, "no_such_method", message)
+        else:
+            known = ", ".join(methods) or "none"
+            message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
+            self._refuse(call, connection, "no_such_method", message)
+
+    def _refuse(self, call: Call, connection: Connection, code: str, message: str) -> None:
+        self.client.link.session.fail(call, connection, code, message)
 
     def registered(self, name: str, error: IPCError | None) -> None:
         first = self._registrations.pop(name, None)

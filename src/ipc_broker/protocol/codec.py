@@ -8,7 +8,7 @@ nothing else is in the object. Any other form takes a slower way to the same res
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 
 import msgspec
@@ -54,7 +54,7 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
 Decoded = Message | events.Event
 """A client gets the events it subscribed to with their values decoded, in one step."""
 
-Received = tuple[Decoded | Invalid, bytes]
+Received = tuple[Decoded | events.Gap | Invalid, bytes]
 """A message and the frame it came in."""
 
 NULL = Raw(b"null")
@@ -73,6 +73,7 @@ _CALL_ID = re.compile(rb'\s*\{\s*"Call"\s*:\s*\{\s*"call_id"\s*:\s*"([^"\\\x00-\
 """Where a call's id stands in a body that cannot be decoded, if whoever encoded it wrote the fields in their order."""
 _encode = msgspec.json.Encoder().encode
 _decode_any_body = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw_event = msgspec.json.Decoder(Event).decode
 _decode_call_id = msgspec.json.Decoder(_CallId).decode
 
 
@@ -161,9 +162,10 @@ def _is_alone(inner: Raw, body: bytes) -> bool:
 class Decoder:
     """Decodes the frames of the message types one side of a connection may receive."""
 
-    __slots__ = ("_by_name", "_by_start")
+    __slots__ = ("_by_name", "_by_start", "_for_subscribers")
 
-    def __init__(self, kinds: Iterable[type[Decoded]]) -> None:
+    def __init__(self, kinds: Collection[type[Decoded]]) -> None:
+        self._for_subscribers = events.Event in kinds
         self._by_name: dict[str, Callable[[bytes | Raw], Decoded]] = {}
         self._by_start: dict[bytes, tuple[bytes, int, Callable[[bytes | Raw], Decoded]]] = {}
         for kind in kinds:
@@ -218,9 +220,20 @@ class Decoder:
             # msgspec checks the strings it decodes, but not what it leaves as Raw.
             str(body, "utf-8")
         except RecursionError:
-            return Invalid("the body is nested too deeply", call_id=call_id), frame
+            return self._gap(frame) or Invalid("the body is nested too deeply", call_id=call_id), frame
         except UnicodeDecodeError as error:
             return Invalid(f"the body is not UTF-8: {error}", call_id=call_id), frame
         except msgspec.MsgspecError as error:
-            return Invalid(f"not a message: {error}", call_id=call_id), frame
+            return self._gap(frame) or Invalid(f"not a message: {error}", call_id=call_id), frame
         return message, frame if isinstance(message, events.Event) else encode(message)
+
+    def _gap(self, frame: bytes) -> events.Gap | None:
+        """What a subscriber gets for an event whose value cannot be decoded."""
+        opening = _OPENINGS[Event]
+        if not self._for_subscribers or not frame.startswith(opening, HEADER_SIZE):
+            return None
+        try:
+            event = _decode_raw_event(frame[HEADER_SIZE + len(opening) : -1])
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        return events.Gap(event.object_name, event.topic, missed=1)

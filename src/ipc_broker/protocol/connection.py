@@ -117,7 +117,9 @@ class Connection:
     def data_to_send(self, limit: int | None = None) -> bytes:
         """Takes what is queued, or the frames of its beginning that pass `limit` bytes first; b"" when there is nothing."""
         outbox = self._outbox
-        if limit is None or self.queued <= limit:
+        if len(outbox) == 1:
+            data = outbox.pop()
+        elif limit is None or self.queued <= limit:
             data = b"".join(outbox)
             outbox.clear()
         else:

@@ -20,7 +20,8 @@ class Backpressure:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._full: set[Peer] = set()
+        self.full: set[Peer] = set()
+        """Subscribers over the backlog; while there is none there is no deadline either."""
         self.dropped = 0
 
     def drop(self, subscriber: Peer) -> None:
@@ -37,7 +38,7 @@ class Backpressure:
         """
         if not subscriber.full:
             subscriber.full = True
-            self._full.add(subscriber)
+            self.full.add(subscriber)
             subscriber.stalled_since = now
         if publisher is None:
             return []
@@ -55,7 +56,7 @@ class Backpressure:
         subscriber.stalled_since = now
         if subscriber.connection.queued > self._limits.backlog // 2:
             return []
-        self._full.remove(subscriber)
+        self.full.remove(subscriber)
         subscriber.full = False
         if subscriber.lagging:
             subscriber.lagging = False
@@ -69,21 +70,19 @@ class Backpressure:
         for subscriber in peer.waits_for:
             subscriber.blocks.discard(peer)
         peer.waits_for.clear()
-        self._full.discard(peer)
+        self.full.discard(peer)
         peer.full = False
         if peer.missed:
             logger.warning("%s left without the last %d events", peer.describe(), peer.missed)
         return self._release(peer)
 
     def next_deadline(self) -> float | None:
-        if not self._full:
-            return None
-        return min((peer.stalled_since + self._limits.stall for peer in self._full if not peer.lagging), default=None)
+        return min((peer.stalled_since + self._limits.stall for peer in self.full if not peer.lagging), default=None)
 
     def handle_timer(self, now: float) -> list[Peer]:
         """Gives the peers whose `reads` changed."""
         changed: list[Peer] = []
-        for peer in self._full:
+        for peer in self.full:
             if not peer.lagging and now >= peer.stalled_since + self._limits.stall:
                 peer.lagging = True
                 logger.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..credentials import Credentials
 from ..protocol.connection import Connection, Role, State
@@ -38,6 +38,7 @@ class Peer:
         "reads",
         "send_frame",
         "serving",
+        "shell",
         "stalled_since",
         "subscriptions",
         "waits_for",
@@ -57,6 +58,7 @@ class Peer:
         self.calls: dict[str, PendingCall] = {}
         self.serving: dict[str, PendingCall] = {}
         self.input_ended = False
+        self.shell: Any = None  # whatever the shell keeps here, to find its part of the connection
         # A seed peer's events wait here while it waits for an answer, which it would take them for.
         self.held_events: list[bytes] = []
         self.held_bytes = 0

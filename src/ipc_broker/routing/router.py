@@ -1,7 +1,7 @@
 """The broker's brain: takes what each peer says, changes who owns what, and queues frames for the peers concerned.
 
 The shell calls `connect`, then `handle` for every message that arrives, `end_of_input` and `disconnect`; after a batch it
-takes the peers from `take_woken` and, for each, writes what its connection has to send, stops or goes on reading
+goes through `woken` and, for each, writes what its connection has to send, stops or goes on reading
 (`Peer.reads`), or closes it (`Peer.closing`). It calls `handle_timer` at `next_deadline`. Time is an argument, in
 seconds of any steady clock.
 """
@@ -63,7 +63,9 @@ class Router:
         self.backpressure = Backpressure(limits)
         self.totals = Totals()
         self._driver = Driver(self)
-        self._woken: list[Peer] = []
+        self._longest_frame = limits.max_frame + HEADER_SIZE
+        self.woken: list[Peer] = []
+        """Peers that the shell has something to do for; it clears the list. One may stand there twice."""
         self._last_id = 0
         self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
             Call: self._call,
@@ -81,7 +83,7 @@ class Router:
 
     def connect(self, credentials: Credentials = Credentials()) -> Peer:
         self._last_id += 1
-        peer = Peer(self._last_id, credentials, self._woken.append, self.limits.max_frame)
+        peer = Peer(self._last_id, credentials, self.woken.append, self.limits.max_frame)
         self.peers.add(peer)
         self.totals.connections += 1
         return peer
@@ -95,7 +97,10 @@ class Router:
         handlers = self._handlers
         for message, frame in peer.connection.receive_data(data):
             handlers[type(message)](peer, message, frame, now)
-        if peer.connection.queued > self.limits.outbox:
+        if peer not in self.peers:  # one of its own answers ended it: what came behind that goes too
+            self._drop_services_of(peer, now)
+            self.calls.abandon(peer)
+        elif peer.connection.queued > self.limits.outbox:
             self._close_overfull(peer, now)
 
     def end_of_input(self, peer: Peer, now: float) -> None:
@@ -120,20 +125,12 @@ class Router:
             self.calls.abandon(peer)
             self._wake(*self.backpressure.forget(peer))
 
-    def take_woken(self) -> list[Peer]:
-        """The peers that the shell has something to do for, since the last time; one may stand there twice."""
-        if not self._woken:
-            return []
-        woken = self._woken.copy()
-        self._woken.clear()
-        return woken
-
     def written(self, peer: Peer, now: float) -> None:
         """The transport took bytes of the peer."""
         self._wake(*self.backpressure.written(peer, now))
 
     def next_deadline(self) -> float | None:
-        return self.backpressure.next_deadline()
+        return self.backpressure.next_deadline() if self.backpressure.full else None
 
     def handle_timer(self, now: float) -> None:
         self._wake(*self.backpressure.handle_timer(now))
@@ -146,44 +143,35 @@ class Router:
             self._driver.call(peer, call, now)
             return
         worker = self.names.owner(call.object_name)
+        refusal: tuple[str, str] | None = None
         if worker is None:
-            self.refuse(peer, call.call_id, call.object_name, "no_such_object", f"No such object '{call.object_name}'")
-            return
-        reason = self._reason_to_refuse(peer, worker, call)
-        if reason is not None:
-            self.refuse(peer, call.call_id, call.object_name, *reason)
-            return
-        worker_id = self.calls.start(peer, worker, call)
-        if not worker.prefix or worker_id is not call.call_id:
-            frame = encode(Call(worker_id, call.object_name, call.method, call.args))
-            if len(frame) > self.limits.max_frame + HEADER_SIZE:  # the other id made it longer
-                self.calls.finish(worker, worker_id)
-                self.refuse(peer, call.call_id, call.object_name, "too_large", self.over_frame_limit(frame))
-                return
-        worker.send_frame(frame)
-
-    def _reason_to_refuse(self, peer: Peer, worker: Peer, call: Call) -> tuple[str, str] | None:
-        """The code and message of what speaks against the call, or None."""
-        if call.call_id in peer.calls:
-            return "invalid_args", f"the call id {call.call_id!r} is in flight already; use a new one for each call"
-        if not call.call_id.startswith(peer.prefix):
-            return (
+            refusal = "no_such_object", f"No such object '{call.object_name}'"
+        elif call.call_id in peer.calls:
+            refusal = "invalid_args", f"the call id {call.call_id!r} is in flight; use a new one for each call"
+        elif not call.call_id.startswith(peer.prefix):
+            refusal = (
                 "invalid_args",
                 f"the call id {call.call_id!r} does not begin with {peer.prefix!r}, as agreed in hello",
             )
-        if len(peer.calls) >= self.limits.calls:
-            return (
+        elif len(peer.calls) >= self.limits.calls:
+            refusal = "overloaded", f"{self.limits.calls} calls of this connection are in flight, the limit (calls)"
+        elif worker.connection.queued > self.limits.outbox:
+            refusal = (
                 "overloaded",
-                f"{self.limits.calls} calls of this connection are in flight, which is the limit (calls)",
+                f"over {self.limits.outbox} bytes wait for the worker of '{call.object_name}' (outbox)",
             )
-        if worker.connection.queued > self.limits.outbox:
-            return "overloaded", (
-                f"{worker.connection.queued} bytes wait for the worker of '{call.object_name}',"
-                f" over the limit of {self.limits.outbox} (outbox)"
-            )
-        if worker.is_seed and (unreadable := unreadable_to_seed(call.args)):
-            return "invalid_args", f"the worker of '{call.object_name}' cannot read these arguments: {unreadable}"
-        return None
+        elif not worker.prefix and (unreadable := unreadable_to_seed(call.args)):
+            refusal = "invalid_args", f"the worker of '{call.object_name}' cannot read these arguments: {unreadable}"
+        else:
+            worker_id = self.calls.start(peer, worker, call)
+            if not worker.prefix or worker_id is not call.call_id:
+                frame = encode(Call(worker_id, call.object_name, call.method, call.args))
+            if len(frame) <= self._longest_frame:
+                worker.send_frame(frame)
+                return
+            self.calls.finish(worker, worker_id)  # another id made it too long
+            refusal = "too_large", self.over_frame_limit(frame)
+        self.refuse(peer, call.call_id, call.object_name, *refusal)
 
     def _answer(self, peer: Peer, answer: Result | Error, frame: bytes, now: float) -> None:
         call = self.calls.finish(peer, answer.call_id) if answer.call_id is not None else None
@@ -194,17 +182,25 @@ class Router:
         caller = call.caller
         if caller.prefix and call.worker_id is call.call_id:
             caller.send_frame(frame)
-        elif isinstance(answer, Error) and caller.is_seed:
-            caller.connection.send(Error(call.call_id, answer.object_name, answer.message))
-        elif isinstance(answer, Error):
-            caller.connection.send(structs.replace(answer, call_id=call.call_id))
-        elif caller.is_seed and (unreadable := unreadable_to_seed(answer.value)):
-            self._fail(
-                call, "invalid_args", f"'{call.object_name}' answered what this program cannot read: {unreadable}", now
-            )
-            return
         else:
-            caller.connection.send(Result(call.call_id, answer.object_name, answer.value))
+            if isinstance(answer, Result):
+                if caller.is_seed and (unreadable := unreadable_to_seed(answer.value)):
+                    self._fail(
+                        call,
+                        "invalid_args",
+                        f"'{call.object_name}' answered what this program cannot read: {unreadable}",
+                        now,
+                    )
+                    return
+                frame = encode(Result(call.call_id, answer.object_name, answer.value))
+            elif caller.is_seed:
+                frame = encode(Error(call.call_id, answer.object_name, answer.message))
+            else:
+                frame = encode(structs.replace(answer, call_id=call.call_id))
+            if len(frame) > self.limits.max_frame + HEADER_SIZE:  # the caller's own id made it longer
+                self._fail(call, "too_large", self.over_frame_limit(frame), now)
+                return
+            caller.send_frame(frame)
         if caller.held_events or caller.input_ended or caller.connection.queued > self.limits.outbox:
             self._after_answer(caller, now)
 
@@ -243,10 +239,10 @@ class Router:
         self, subscribers: Iterable[Peer], publisher: Peer | None, event: Publish, forwarded: bytes, now: float
     ) -> None:
         backlog = self.limits.backlog
-        to_seed_peers: list[Peer] | None = None
+        to_seed_peers: list[Peer] = []
         for subscriber in subscribers:
             if not subscriber.prefix:
-                to_seed_peers = [*(to_seed_peers or ()), subscriber]
+                to_seed_peers.append(subscriber)
             elif subscriber.lagging:
                 self.backpressure.drop(subscriber)
             else:
@@ -254,7 +250,7 @@ class Router:
                 self.totals.delivered += 1
                 if subscriber.connection.queued > backlog:
                     self._wake(*self.backpressure.filled(subscriber, publisher, now))
-        if to_seed_peers is not None:
+        if to_seed_peers:
             self._fan_out_to_seed_peers(to_seed_peers, publisher, event, now)
 
     def _fan_out_to_seed_peers(
@@ -384,4 +380,4 @@ class Router:
             self.unregister(peer, name, now)
 
     def _wake(self, *peers: Peer) -> None:
-        self._woken.extend(peers)
+        self.woken.extend(peers)

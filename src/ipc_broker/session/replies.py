@@ -73,21 +73,23 @@ Question = tuple[str, ...]
 class Questions:
     """Messages that are answered by name: the broker answers them in the order they were asked."""
 
-    __slots__ = ("_asked",)
+    __slots__ = ("_asked", "_count")
 
     def __init__(self) -> None:
         # For each question, in the order they were sent, those who wait for that answer.
-        self._asked: dict[Question, deque[list[Reply]]] = {}
+        self._asked: dict[Question, deque[tuple[int, list[Reply]]]] = {}
+        self._count = 0
 
     def ask(self, question: Question, *replies: Reply) -> None:
         """The question is sent now."""
-        self._asked.setdefault(question, deque()).append(list(replies))
+        self._count += 1
+        self._asked.setdefault(question, deque()).append((self._count, list(replies)))
 
     def join(self, question: Question, reply: Reply) -> bool:
         """Waits for the answer to the same question that was sent last. False when none is on its way."""
         asked = self._asked.get(question)
         if asked:
-            asked[-1].append(reply)
+            asked[-1][1].append(reply)
         return bool(asked)
 
     def settle(self, question: Question, result: object = None) -> None:
@@ -101,13 +103,17 @@ class Questions:
 
     def first_about(self, kind: str, name: str) -> Question | None:
         """The question of this kind about the name that was asked first and is not answered."""
-        return next((question for question in self._asked if question[:2] == (kind, name)), None)
+        about = [question for question in self._asked if question[:2] == (kind, name)]
+        return min(about, key=lambda question: self._asked[question][0][0], default=None)
+
+    def __contains__(self, question: Question) -> bool:
+        return question in self._asked
 
     def lose(self, reason: str) -> None:
         """The connection is gone."""
         asked, self._asked = self._asked, {}
         for questions in asked.values():
-            for replies in questions:
+            for _, replies in questions:
                 for reply in replies:
                     _refuse(reply, ConnectionLost(reason))
 
@@ -115,7 +121,7 @@ class Questions:
         asked = self._asked.get(question)
         if asked is None:
             return []
-        replies = asked.popleft()
+        _, replies = asked.popleft()
         if not asked:
             del self._asked[question]
         return replies

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from msgspec import MsgspecError, Raw
 
 from ..errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, TooLarge, call_error
-from ..events import Event
+from ..events import Event, Gap
 from ..messages import (
     Call,
     Error,
@@ -40,7 +40,7 @@ from ..protocol.payload import decode_payload, encode_payload
 from .replies import PendingCalls, Question, Questions, Reply, exception_of
 
 BROKER_OBJECT = "rob"
-_LONGEST_TEXT = 4096  # of an error's message: the frame must stay under the limit
+_LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
 
 
 WRITE_EARLY = 4096
@@ -50,7 +50,7 @@ WRITE_EARLY = 4096
 class Sink(Protocol):
     """Where the events of a subscription go."""
 
-    def deliver(self, event: Event) -> None: ...
+    def deliver(self, event: Event | Gap) -> None: ...
     def interrupted(self) -> None:
         """The connection was lost and another made: events in between are missing."""
 
@@ -62,7 +62,7 @@ class Server(Protocol):
     """What a worker's shell does with the objects that were exposed."""
 
     def call(self, call: Call, connection: Connection) -> None:
-        """To be answered with `answer` or `fail` and the same connection."""
+        """To be answered with `answer` or `fail` and the same connection, also when the object is not served here."""
 
     def registered(self, name: str, error: IPCError | None) -> None:
         """How a registration ended: after `expose`, and after every new connection."""
@@ -98,6 +98,7 @@ class Session:
             Result: self._result,
             Error: self._error,
             Event: self._event,
+            Gap: self._gap,
             Call: self._call,
             Registered: self._registered,
             Subscribed: self._subscribed,
@@ -309,7 +310,7 @@ class Session:
         if question is not None:
             taken = error.code == "name_taken"
             self._questions.fail(question, NameTaken(error.message) if taken else call_error(error.code, error.message))
-            if answer == "Subscribed":
+            if answer == "Subscribed" and question not in self._questions:
                 for sink in self._sinks.pop((question[1], question[2]), ()):
                     sink.ended()
             return
@@ -323,12 +324,18 @@ class Session:
                 sinks[0].deliver(event)
                 return
             for sink in tuple(sinks):  # one of them may unsubscribe
-                sink.deliver(Event(event.object, event.topic, deepcopy(event.value), event.retained))
+                sink.deliver(
+                    Event(event.object, event.topic, decode_payload(encode_payload(event.value)), event.retained)
+                )
+
+    def _gap(self, gap: Gap) -> None:
+        for sink in tuple(self._sinks.get((gap.object, gap.topic), ())):
+            sink.deliver(gap)
 
     def _call(self, call: Call) -> None:
         connection = self.connection
         assert connection is not None
-        if self.server is not None and call.object_name in self.exposed:
+        if self.server is not None:
             self.server.call(call, connection)
         else:
             self.fail(call, connection, "no_such_object", f"No such object '{call.object_name}'")

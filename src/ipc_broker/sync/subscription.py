@@ -83,7 +83,7 @@ class Subscription:
 
     # What the session tells
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, event: Event | Gap) -> None:
         self._waiting.append(event)
 
     def interrupted(self) -> None:

@@ -1,0 +1,120 @@
+"""Processes that are killed: whoever waits for them learns it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import ExitStack
+
+import pytest
+
+import ipc_broker
+from ipc_broker import Event, Gap, errors
+from ipc_broker.sync import connect
+from tests.cli.programs import PATIENCE, broker_at
+from tests.end_to_end.processes import our_program, until, worker_at
+from tests.seed.client import SeedClient
+from tests.sync.bus import InThread
+
+FOR_EVER = 3600.0
+
+
+def test_every_caller_of_a_killed_worker_learns_it_at_once(bus: str) -> None:
+    async def call_often() -> list[BaseException | None]:
+        async with ipc_broker.connect(bus) as client:
+            calls = (client.call("gate", "wait", [104], timeout=FOR_EVER) for _ in range(100))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    with worker_at(bus) as worker, connect(bus) as client, SeedClient(bus, timeout=PATIENCE) as seed:
+        blocking = [InThread(lambda: client.call("gate", "wait", [104], timeout=FOR_EVER)) for _ in range(3)]
+        together = InThread(lambda: asyncio.run(call_often()))
+        seed.send({"Call": {"call_id": "1", "object_name": "gate", "method": "wait", "args": [104]}})
+        worker.wait_for_line("104 calls wait", PATIENCE)
+        killed = time.monotonic()
+        worker.kill()
+        found = [*together.result(), *(one.error() for one in blocking)]
+        assert len(found) == 103
+        for error in found:
+            assert isinstance(error, errors.WorkerLost)
+            assert (error.code, error.object, error.method) == ("worker_lost", "gate", "wait")
+            assert error.delivered == "maybe"
+        answer = seed.read_message()["Error"]
+        assert answer["call_id"] == "1"
+        assert "gate" in str(answer["message"])
+        assert time.monotonic() - killed < PATIENCE
+        with pytest.raises(errors.NoSuchObject):
+            client.call("gate", "wait", [1])
+        assert client.call("rob", "stats")["calls_in_flight"] == 0
+
+
+def test_a_worker_takes_the_place_of_a_killed_one(local_bus: str) -> None:
+    with worker_at(local_bus) as worker, connect(local_bus) as client:
+        worker.kill()
+        worker.stop()
+        until(lambda: not client.has("math"), "the broker has seen the end of the worker")
+        waiting = InThread(lambda: client.wait_for("math", timeout=PATIENCE))
+        with worker_at(local_bus):
+            waiting.result()
+            assert client.object("math").add(a=1, b=2) == {"sum": 3}
+
+
+def test_a_broker_that_is_killed_and_comes_back(address: str) -> None:
+    """The worker and the asyncio client find the new one; the blocking client says that its connection is lost."""
+
+    async def go_on(brokers: ExitStack) -> None:
+        broker = brokers.enter_context(broker_at(address))
+        brokers.enter_context(worker_at(address))
+        blocking = connect(address)
+        events = blocking.subscribe("sensor", "heat")
+        async with ipc_broker.connect(address) as client, client.subscribe("sensor", "heat") as own:
+            iterating = InThread(lambda: list(events))
+            waiting = InThread(lambda: blocking.call("gate", "wait", [2], timeout=FOR_EVER))
+            in_flight = asyncio.ensure_future(client.call("gate", "wait", [2], timeout=FOR_EVER))
+            while (await client.call("rob", "stats"))["calls_in_flight"] != 2:
+                await asyncio.sleep(0.01)
+            broker.kill()
+            broker.stop()
+            with pytest.raises(errors.ConnectionLost):
+                await in_flight
+            for lost in (iterating, waiting):
+                assert isinstance(await asyncio.to_thread(lost.error), errors.ConnectionLost)
+            brokers.enter_context(broker_at(address))
+            async with asyncio.timeout(PATIENCE):
+                await client.wait_for("math")
+                assert await client.call("math", "add", [1, 2]) == {"sum": 3}
+                await client.publish("sensor", "heat", "again")
+                assert await own.get() == Gap("sensor", "heat", missed=None)
+                assert await own.get() == Event("sensor", "heat", "again")
+        for _ in range(2):
+            with pytest.raises(errors.ConnectionLost):
+                blocking.call("math", "add", [1, 2])
+            with pytest.raises(errors.ConnectionLost):
+                blocking.publish("sensor", "heat", 1)
+        blocking.close()
+        with connect(address) as another:
+            assert another.call("math", "add", [3, 4]) == {"sum": 7}
+
+    with ExitStack() as brokers:
+        asyncio.run(go_on(brokers))
+
+
+def test_a_broker_that_is_stopped_says_good_bye_to_all(address: str) -> None:
+    with broker_at(address, "--grace", "0.1") as broker, worker_at(address):
+        client = connect(address)
+        waiting = InThread(lambda: client.call("gate", "wait", [1], timeout=FOR_EVER))
+        until(lambda: client.call("rob", "stats")["calls_in_flight"] == 1, "the call is in flight")
+        assert broker.stop() == 0
+        assert isinstance(waiting.error(), errors.ConnectionLost | errors.WorkerLost)
+        with pytest.raises(errors.ConnectionLost):
+            client.has("math")
+        client.close()
+        with pytest.raises(errors.ConnectFailed):
+            connect(address)
+
+
+def test_a_worker_that_starts_before_its_broker(local_address: str) -> None:
+    with our_program("worker_process.py", local_address) as worker:
+        worker.wait_for_line("waiting for it", PATIENCE)
+        with broker_at(local_address), connect(local_address) as client:
+            worker.wait_for_line("registered", PATIENCE)
+            assert client.call("math", "mul", [6, 7]) == {"product": 42}
