@@ -93,25 +93,26 @@ class Method:
 
     def _bind(self, value: Any) -> Arguments:
         """For *args and **kwargs, which have no fixed shape."""
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        if isinstance(value, dict):
+            named = value
+        elif value is not None:
+            positional = value if isinstance(value, list) else [value]
         try:
-            if isinstance(value, dict):
-                bound = self.signature.bind(**value)
-            elif isinstance(value, list):
-                bound = self.signature.bind(*value)
-            else:
-                bound = self.signature.bind(*([] if value is None else [value]))
+            self.signature.bind(*positional, **named)
         except TypeError as error:
             raise msgspec.ValidationError(str(error)) from error
-        for name, given in bound.arguments.items():
-            hint = self._hints[name]
-            kind = self.signature.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                bound.arguments[name] = tuple(msgspec.convert(one, hint) for one in given)
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                bound.arguments[name] = {key: msgspec.convert(one, hint) for key, one in given.items()}
-            else:
-                bound.arguments[name] = msgspec.convert(given, hint)
-        return bound.args, bound.kwargs
+        parameters = self.signature.parameters.values()
+        by_place = [one for one in parameters if one.kind not in (one.KEYWORD_ONLY, one.VAR_KEYWORD)]
+        for index, given in enumerate(positional):
+            parameter = by_place[min(index, len(by_place) - 1)]
+            positional[index] = _convert(given, self._hints[parameter.name], f"$[{index}]")
+        rest = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), None)
+        for name, given in named.items():
+            hint = self._hints.get(name, self._hints[rest] if rest else Any)
+            named[name] = _convert(given, hint, f"$.{name}")
+        return tuple(positional), named
 
     def _require_defaults(self) -> None:
         for name in self._keyword_only:
@@ -143,6 +144,15 @@ def method_of(name: str, function: Callable[..., Any], owner: object) -> Method:
     except (TypeError, ValueError) as error:
         reason = f"cannot expose {type(owner).__name__}.{name}: {error}; begin its name with _ to keep it private"
         raise TypeError(reason) from error
+
+
+def _convert(value: Any, hint: Any, path: str) -> Any:
+    """Raises msgspec.ValidationError with the path from the whole of the arguments."""
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        reason, _, below = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{reason} - at `{path}{below or '`'}") from error
 
 
 def _same(value: Any) -> Any:

@@ -48,9 +48,8 @@ async def serving(address: str, **objects: object) -> AsyncIterator[Worker]:
 @asynccontextmanager
 async def bus(address: str, **objects: object) -> AsyncIterator[Client]:
     """A broker of ours, a worker that serves the objects, and a client."""
-    async with broker_at(address) as broker, serving(broker.addresses[0], **objects):
-        async with connect(broker.addresses[0]) as client:
-            yield client
+    async with broker_at(address) as broker, serving(broker.addresses[0], **objects), connect(broker.addresses[0]) as client:
+        yield client
 
 
 class RawPeer:

@@ -54,10 +54,12 @@ def test_what_is_no_message_is_answered_with_an_error(bus: str) -> None:
         for body in INVALID_BODIES:
             with SeedClient(bus, timeout=PATIENCE) as peer:
                 peer.send_bytes(frame_of(body) + HAS_MATH)
+                answers = [peer.read_message()]
+                while not any(answer.get("HasObjectResult", {}).get("object_name") == "math" for answer in answers):
+                    answers.append(peer.read_message())
                 if not any(part in body for part in TAKEN):
-                    assert peer.read_message()["Error"]["message"], body
-                while (message := peer.read_message()) != {"HasObjectResult": {"object_name": "math", "exists": True}}:
-                    assert message == {"HasObjectResult": {"object_name": "a", "exists": False}}, body
+                    while not any("Error" in answer for answer in answers):  # our worker's comes later
+                        answers.append(peer.read_message())
 
 
 def test_the_peer_is_told_what_was_wrong(bus: str) -> None:
@@ -134,13 +136,20 @@ def test_peers_that_end_their_stream_in_the_middle_of_a_frame(bus: str) -> None:
 
 def test_a_peer_that_never_reads_its_answers(address: str) -> None:
     question = frame({"Call": {"call_id": "", "object_name": "x" * 1000, "method": "m", "args": None}}) * 100
-    with broker_at(address, "--limit-outbox", "1000000") as broker, undisturbed(address):
-        with SeedClient(address, timeout=PATIENCE) as peer:
-            with pytest.raises(OSError):  # noqa: PT011  the number depends on the platform
-                deadline = time.monotonic() + PATIENCE
-                while time.monotonic() < deadline:
-                    peer.send_bytes(question)
-            broker.wait_for_line("answers were left unread", PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+
+    def send_on(peer: SeedClient) -> None:
+        while time.monotonic() < deadline:
+            peer.send_bytes(question)
+
+    with (
+        broker_at(address, "--limit-outbox", "1000000") as broker,
+        undisturbed(address),
+        SeedClient(address, timeout=PATIENCE) as peer,
+    ):
+        with pytest.raises(OSError):  # noqa: PT011  the number depends on the platform
+            send_on(peer)
+        broker.wait_for_line("answers were left unread", PATIENCE)
 
 
 def test_a_worker_that_answers_with_garbage(bus: str) -> None:

@@ -42,9 +42,6 @@ def same_descriptors(process: Child) -> Iterator[None]:
 
 def test_the_broker_returns_to_where_it_was(address: str) -> None:
     with broker_at(address) as broker:
-        with connect(address) as client:  # what is opened once, and kept
-            client.drain()
-        until(lambda: _connections(address) == 1, "the first client has gone")
         with same_descriptors(broker):
             use_in_every_way(address)
         until(lambda: _connections(address) == 1, "all have gone")
@@ -118,7 +115,10 @@ def test_no_process_and_no_descriptor_of_ours_is_left(local_address: str) -> Non
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_worker_leaves_its_names_and_ends_well(local_bus: str, signal_number: int) -> None:
-    with Child("calculator", ["-W", "error", CALCULATOR, local_bus], environment()) as worker, connect(local_bus) as client:
+    with (
+        Child("calculator", ["-W", "error", CALCULATOR, local_bus], environment()) as worker,
+        connect(local_bus) as client,
+    ):
         client.wait_for("math", PATIENCE)
         worker.send_signal(signal_number)
         assert worker.wait(PATIENCE) == 0

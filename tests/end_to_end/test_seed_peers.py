@@ -31,9 +31,10 @@ def test_a_seed_worker_serves_our_clients(bus: str) -> None:
             assert client.call("math", "nope") == "Unknown method"
             assert client.objects() == ["math", "other", "rob"]
 
-        async def call() -> list[object]:
+        async def call() -> list[dict[str, int]]:
             async with ipc_broker.connect(bus) as own:
-                return await asyncio.gather(*(own.call("math", "add", [n, n]) for n in range(200)))
+                calls = (own.call("math", "add", [n, n], returns=dict[str, int]) for n in range(200))
+                return await asyncio.gather(*calls)
 
         assert asyncio.run(call()) == [{"sum": 2 * n} for n in range(200)]
         called = rob("call", "math", "add", "{ii}", "a", "10", "b", "32", address=bus)

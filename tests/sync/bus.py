@@ -139,8 +139,11 @@ class Bus:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         async with AsyncExitStack() as self._brokers:
-            broker = await self._brokers.enter_async_context(self._broker)
-            self.address = broker.address if isinstance(broker, SeedBroker) else broker.addresses[0]
+            broker = self._broker
+            if isinstance(broker, SeedBroker):
+                self.address = (await self._brokers.enter_async_context(broker)).address
+            else:
+                self.address = (await self._brokers.enter_async_context(broker)).addresses[0]
             self._worker = Worker(self.address)
             for name, target in (("echo", Echo()), ("math", Math()), ("gate", self._gate)):
                 self._worker.add(name, target)

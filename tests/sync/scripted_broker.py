@@ -12,7 +12,6 @@ from tests.seed.decoding import decode_message
 from tests.seed.frames import Json, Message, frame, frame_of
 from tests.sync.bus import PATIENCE, InThread
 
-
 WELCOME = {
     "encoding": "json",
     "features": ["multiplex"],

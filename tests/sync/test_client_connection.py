@@ -208,7 +208,9 @@ def test_events_that_the_broker_sent_before_it_went_come_first() -> None:
         subscribing = InThread(lambda: client.subscribe("a", "b"))
         broker.confirm_subscription()
         events = subscribing.result()
-        broker.connection.sendall(frame({"Event": {"object_name": "a", "topic": "b", "args": 1}}) + b"\x00\x00\x00\x10{")
+        broker.connection.sendall(
+            frame({"Event": {"object_name": "a", "topic": "b", "args": 1}}) + b"\x00\x00\x00\x10{"
+        )
         broker.hang_up()
         assert events.get() == Event("a", "b", 1)
         with pytest.raises(errors.ConnectionLost):

@@ -96,7 +96,7 @@ def test_several_threads_share_one_subscription(bus: Bus, client: Client) -> Non
         takers = [InThread(lambda: take(events, 50)) for _ in range(4)]
         bus.publish("sensor", "heat", *range(200))
         taken = [taker.result() for taker in takers]
-        assert sorted(sum(taken, [])) == list(range(200))
+        assert sorted(number for one in taken for number in one) == list(range(200))
         assert all(one == sorted(one) for one in taken)
 
 
@@ -163,9 +163,7 @@ def interrupt_main_thread() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal wakes no thread there")
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_leader_hands_the_lead_over(
-    bus: Bus, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_leader_hands_the_lead_over(bus: Bus, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, others = client.subscribe("sensor", "mine"), client.subscribe("sensor", "others")
     leading, following = Waiting(client, mine, monkeypatch), Waiting(client, others, monkeypatch)
     followers: list[InThread[object]] = []

@@ -90,7 +90,7 @@ def test_sending_gives_up_when_nothing_is_taken(ends: Ends) -> None:
 def test_sending_to_an_end_that_is_closed(ends: Ends) -> None:
     transport, theirs = ends
     theirs.close()
-    with pytest.raises(OSError, match="Broken pipe|aborted|reset"):
+    with pytest.raises(OSError, match=r"Broken pipe|aborted|reset"):
         transport.send(MUCH, 1)
 
 
@@ -114,10 +114,13 @@ def test_closing_wakes_the_threads_that_wait(ends: Ends) -> None:
     assert theirs.recv(1) == MUCH[:1]  # it has begun
     transport.close()
     assert isinstance(sending.error(), OSError)
+    came: object
     try:
-        assert reading.result() == b""
-    except OSError as error:
-        assert not isinstance(error, TimeoutError)
+        came = reading.result()
+    except OSError as error:  # it was about to read
+        came = error
+    assert came == b"" or isinstance(came, OSError)
+    assert not isinstance(came, TimeoutError)
 
 
 def test_closing_again_does_nothing(ends: Ends) -> None:
@@ -171,16 +174,13 @@ def test_a_socket_whose_queue_is_full(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(0)
-        waiting = []
-        try:
-            started = time.monotonic()
-            with pytest.raises(ConnectFailed, match=r"within 0\.1 s|no broker at"):
-                for _ in range(10):
-                    waiting.append(open_transport(Address("unix", path), 0.1))
-            assert time.monotonic() - started < PATIENCE
-        finally:
-            for transport in waiting:
-                transport.close()
+        queued = socket.socket(socket.AF_UNIX)
+        queued.connect(path)
+        started = time.monotonic()
+        with pytest.raises(ConnectFailed, match=r"within 0\.1 s|no broker at"):
+            open_transport(Address("unix", path), 0.1)
+        assert time.monotonic() - started < PATIENCE
+        queued.close()
 
 
 def test_transports_that_are_not_here() -> None:

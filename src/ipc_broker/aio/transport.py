@@ -141,9 +141,24 @@ if sys.platform == "win32":
         return cast(AnyProtocol, protocol)
 
     async def _start_serving_pipe(address: Address, factory: Callable[[], asyncio.Protocol]) -> list[_ClosesPipe]:
+        path = rf"\\.\pipe\{address.location}"
         serve = cast(Any, _proactor(asyncio.get_running_loop(), address).start_serving_pipe)
-        servers: list[_ClosesPipe] = await serve(factory, rf"\\.\pipe\{address.location}")
+        if _is_served(path):
+            raise ListenFailed(f"cannot listen on {address}: another process serves this pipe; stop it or choose another")
+        servers: list[_ClosesPipe] = await serve(factory, path)
         return servers
+
+    def _is_served(path: str) -> bool:
+        # The loop asks for the first instance of the pipe, which refuses a second server, but not on every Windows.
+        import _winapi
+
+        try:
+            _winapi.WaitNamedPipe(path, 1)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            return error.winerror == _winapi.ERROR_SEM_TIMEOUT
+        return True
 
 else:
 

@@ -11,7 +11,6 @@ does not know it speaks the Rust crate's protocol only, and so does the session 
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Protocol
 
 from msgspec import MsgspecError, Raw
