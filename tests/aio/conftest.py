@@ -16,7 +16,7 @@ import pytest
 
 from tests.aio.bus import AnyBroker, any_broker_at
 
-TEST_TIMEOUT = 30.0
+TEST_TIMEOUT = 6.0
 """Seconds that a test may take: only a test that fails waits for it."""
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

@@ -12,6 +12,7 @@ import pytest
 
 from ipc_broker import errors
 from ipc_broker.sync import Client, connect
+from tests.seed.decoding import decode_message
 from tests.seed.frames import BODY_LIMIT, Message, frame
 from tests.sync.bus import PATIENCE, Bus, InThread, take
 from tests.sync.faulty_transport import FaultyTransport
@@ -270,6 +271,27 @@ def test_a_result_over_the_limit_fails_alone(our_client: Client) -> None:
     with pytest.raises(errors.TooLarge, match="65536"):
         our_client.object("echo").text(BODY_LIMIT)
     assert len(our_client.object("echo").text(BODY_LIMIT - 500)) == BODY_LIMIT - 500
+
+
+def test_the_largest_call_and_the_largest_answer_are_frames_of_exactly_the_limit() -> None:
+    with ScriptedBroker() as broker:
+        client = broker.connect()
+
+        def size_of_call(size: int) -> int:
+            """How large the frame's body is. The answer is as large as it may be."""
+            calling = InThread(lambda: client.call("echo", "back", "x" * size))
+            sent = broker.read_frame()
+            call_id = decode_message(sent[4:])["Call"]["call_id"]
+            text = largest_text({"Result": {"call_id": call_id, "object_name": "echo", "value": ""}})
+            broker.send({"Result": {"call_id": call_id, "object_name": "echo", "value": text}})
+            assert calling.result() == text
+            return len(sent) - 4
+
+        around = size_of_call(1000) - 1000
+        assert size_of_call(BODY_LIMIT - around) == BODY_LIMIT
+        with pytest.raises(errors.TooLarge, match=f"{BODY_LIMIT + 1} bytes"):
+            client.call("echo", "back", "x" * (BODY_LIMIT - around + 1))
+        client.close()
 
 
 def test_an_answer_that_comes_in_pieces() -> None:

@@ -247,6 +247,59 @@ def test_all_that_wait_learn_of_a_loss_that_a_sender_finds(
     client.close()
 
 
+class GatedLock:
+    """One thread has to wait for the test before it gets the lock."""
+
+    def __init__(self, lock: threading.Lock, thread: threading.Thread) -> None:
+        self._lock = lock
+        self._thread = thread
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is self._thread:
+            self.reached.set()
+            assert self.opened.wait(PATIENCE)
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+def test_a_loss_that_is_found_while_the_lead_is_handed_over(
+    bus: Bus, transports: list[FaultyTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was offered the lead has what it waits for already: the next in line has to get the lead instead."""
+    client = Client(bus.address)
+    first, last = client.subscribe("sensor", "first"), client.subscribe("sensor", "last")
+    leading, behind = Waiting(client, first, monkeypatch), Waiting(client, last, monkeypatch)
+    leader = InThread(first.get)
+    leading.begun()
+    asked, is_done = threading.Event(), threading.Event()
+
+    def done() -> bool:
+        asked.set()
+        return is_done.is_set()
+
+    offered = InThread(lambda: client.wait_until(done, None))
+    assert asked.wait(PATIENCE)
+    client.publish("begun", "waiting")
+    follower = InThread(last.get)
+    behind.begun()
+    lock = GatedLock(client._lock, offered.thread)
+    monkeypatch.setattr(client, "_lock", lock)
+    bus.publish("sensor", "first", 1)
+    assert leader.result() == Event("sensor", "first", 1)
+    assert lock.reached.wait(PATIENCE)
+    is_done.set()
+    transports[0].send_instead = break_pipe
+    with pytest.raises(errors.ConnectionLost):
+        client.call("math", "add")
+    lock.opened.set()
+    assert offered.result()
+    assert isinstance(follower.error(), errors.ConnectionLost)
+
+
 def break_pipe(data: bytes) -> None:
     raise BrokenPipeError("broken by the test")
 

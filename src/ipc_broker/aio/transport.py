@@ -144,7 +144,9 @@ if sys.platform == "win32":
         path = rf"\\.\pipe\{address.location}"
         serve = cast(Any, _proactor(asyncio.get_running_loop(), address).start_serving_pipe)
         if _is_served(path):
-            raise ListenFailed(f"cannot listen on {address}: another process serves this pipe; stop it or choose another")
+            raise ListenFailed(
+                f"cannot listen on {address}: another process serves this pipe; stop it or choose another"
+            )
         servers: list[_ClosesPipe] = await serve(factory, path)
         return servers
 

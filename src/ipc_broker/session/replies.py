@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import UNSET, MsgspecError, Raw, Struct
 
@@ -11,14 +11,7 @@ from ..deadlines import Deadlines
 from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, call_error
 from ..messages import Error
 from ..protocol.payload import decode_payload
-
-
-class Reply(Protocol):
-    """Where an answer goes: an `asyncio.Future` is one. Nothing is set when it is `done` already: cancelled, or timed out."""
-
-    def done(self) -> bool: ...
-    def set_result(self, result: Any, /) -> None: ...
-    def set_exception(self, exception: Any, /) -> None: ...
+from .shell import Reply
 
 
 class PendingCall(Struct, gc=False):

@@ -11,7 +11,7 @@ does not know it speaks the Rust crate's protocol only, and so does the session 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import MsgspecError, Raw
 
@@ -36,7 +36,8 @@ from ..protocol.codec import NULL, call_frame, encode_name, publish_frame, resul
 from ..protocol.connection import Connection, Role
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import decode_payload, encode_payload
-from .replies import PendingCalls, Question, Questions, Reply, exception_of
+from .replies import PendingCalls, Question, Questions, exception_of
+from .shell import Reply, Server, Sink
 
 BROKER_OBJECT = "rob"
 _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
@@ -44,30 +45,6 @@ _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the lim
 
 WRITE_EARLY = 4096
 """Bytes after which the shell is woken again, to write what it collects: the next process begins while this one goes on."""
-
-
-class Sink(Protocol):
-    """Where the events of a subscription go."""
-
-    def deliver(self, event: Event | Gap) -> None: ...
-    def interrupted(self) -> None:
-        """The connection was lost and another made: events in between are missing."""
-
-    def ended(self) -> None:
-        """The broker does not want the subscription any more: no event will come."""
-
-
-class Server(Protocol):
-    """What a worker's shell does with the objects that were exposed."""
-
-    def call(self, call: Call, connection: Connection) -> None:
-        """To be answered with `answer` or `fail` and the same connection, also when the object is not served here."""
-
-    def registered(self, name: str, error: IPCError | None) -> None:
-        """How a registration ended: after `expose`, and after every new connection."""
-
-    def interrupted(self) -> None:
-        """The connection was lost: nobody waits for the answers of the calls that run."""
 
 
 class Session:
