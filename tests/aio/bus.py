@@ -139,6 +139,8 @@ class Peer:
             yield address
         finally:
             server.close()
+            for _ in range(5):  # what was being accepted comes only now
+                await asyncio.sleep(0)
             for writer in self._writers:
                 writer.transport.abort()
             for writer in self._writers:
@@ -148,4 +150,7 @@ class Peer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self._writers.append(writer)
-        await self._answer(reader, writer)
+        try:
+            await self._answer(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return  # the other side has gone

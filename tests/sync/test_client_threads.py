@@ -213,9 +213,20 @@ def test_an_interrupted_follower_is_not_handed_the_lead(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal wakes no thread there")
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_call_is_forgotten(bus: Bus, client: Client) -> None:
+def test_an_interrupted_call_is_forgotten(bus: Bus, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Event()
+    wait_until = client.wait_until
+
+    def tell_and_wait(done: Callable[[], bool], timeout: float | None) -> bool:
+        waiting.set()
+        return wait_until(done, timeout)
+
+    monkeypatch.setattr(client, "wait_until", tell_and_wait)
+
     def interrupt() -> None:
         bus.entered("mine")
+        assert waiting.wait(PATIENCE)  # it has sent all
+        client.publish("begun", "waiting")
         interrupt_main_thread()
 
     interrupting = InThread(interrupt)

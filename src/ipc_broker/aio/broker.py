@@ -143,12 +143,13 @@ class Broker:
 
     def flush(self, now: float) -> None:
         """After every batch: each peer that something was queued for is written once."""
-        router = self.router
+        router = self._router
+        assert router is not None
         woken = router.woken
         for peer in woken:  # more may be appended on the way
             peer.shell.update(now)
         woken.clear()
-        if self._timer is None and (deadline := router.next_deadline()) is not None:
+        if router.backpressure.full and self._timer is None and (deadline := router.next_deadline()) is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
         if self._closing and not router.calls.in_flight:
             self._idle.set()

@@ -23,7 +23,8 @@ _MAX_PAYLOAD_DEPTH = SEED_MAX_DEPTH - 2
 _LONG_NUMBER = re.compile(rb"\d{309}").search
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+decode_any = msgspec.json.Decoder().decode
+"""The value of a payload as JSON says it; raises as `decode_payload` does."""
 _ALWAYS_PLAIN = frozenset({str, int, bool, type(None)})
 _PLAIN_ITEMS = _ALWAYS_PLAIN.issuperset
 _TEXT = frozenset({str}).issuperset
@@ -58,7 +59,7 @@ def encode_payload(value: Any) -> Raw:
 
 def decode_payload(payload: Raw, kind: Any = Any) -> Any:
     """The value, checked and converted to `kind`. Raises msgspec.MsgspecError, which names the path, or RecursionError."""
-    return _decode(payload) if kind is Any else payload_decoder(kind)(payload)
+    return decode_any(payload) if kind is Any else payload_decoder(kind)(payload)
 
 
 @lru_cache(maxsize=1024)
@@ -81,7 +82,7 @@ def unreadable_to_seed(payload: Raw) -> str | None:
     """
     data = bytes(payload)
     try:
-        value = _decode(data)
+        value = decode_any(data)
     except RecursionError:
         return "it is nested too deeply"
     except (msgspec.MsgspecError, ValueError) as error:

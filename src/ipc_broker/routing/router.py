@@ -130,7 +130,7 @@ class Router:
         self._wake(*self.backpressure.written(peer, now))
 
     def next_deadline(self) -> float | None:
-        return self.backpressure.next_deadline() if self.backpressure.full else None
+        return self.backpressure.next_deadline()
 
     def handle_timer(self, now: float) -> None:
         self._wake(*self.backpressure.handle_timer(now))

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import MsgspecError, Raw
 
 from ..errors import InvalidArgs, RemoteError
-from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+from ..protocol.payload import Unsendable, decode_any, decode_payload, encode_payload, reason_of
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a call may take when nothing else is said."""
@@ -26,7 +26,7 @@ def payload_of(value: Any, object_name: str, member: str) -> Raw:
 def value_of(payload: Raw, returns: Any, object_name: str, method: str) -> Any:
     """The result of a call, checked and converted to the type `returns`. Raises RemoteError where it does not fit."""
     try:
-        return decode_payload(payload, returns)
+        return decode_any(payload) if returns is Any else decode_payload(payload, returns)
     except (MsgspecError, RecursionError) as error:
         expected = getattr(returns, "__name__", returns)
         message = f"'{object_name}' answered '{method}' with something else than {expected}: {reason_of(error)}"

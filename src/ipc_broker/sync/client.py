@@ -39,28 +39,28 @@ def connect(address: str | None = None, *, timeout: float | None = 5.0, name: st
 class _Answer:
     """The reply to one question (`session.Reply`)."""
 
-    __slots__ = ("_done", "_exception", "_result")
+    __slots__ = ("_done", "exception", "value")
 
     def __init__(self) -> None:
         self._done = False
-        self._result: Any = None
-        self._exception: BaseException | None = None
+        self.value: Any = None
+        self.exception: BaseException | None = None
 
     def done(self) -> bool:
         return self._done
 
     def set_result(self, result: Any, /) -> None:
-        self._result = result
+        self.value = result
         self._done = True
 
     def set_exception(self, exception: BaseException, /) -> None:
-        self._exception = exception
+        self.exception = exception
         self._done = True
 
     def result(self) -> Any:
-        if self._exception is not None:
-            raise self._exception
-        return self._result
+        if self.exception is not None:
+            raise self.exception
+        return self.value
 
 
 class Client:
@@ -129,8 +129,8 @@ class Client:
         `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
         in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
         """
-        payload = payload_of(args, object, method)
-        return value_of(self._call(object, method, payload, timeout), returns, object, method)
+        value = self._call(object, method, payload_of(args, object, method), timeout)
+        return value_of(value, returns, object, method)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `client.object("math").add(a=10, b=32)`."""
@@ -242,7 +242,8 @@ class Client:
         finally:
             with self._lock:
                 self._leading = False
-                self._pass_lead()
+                if self._followers:
+                    self._pass_lead()
 
     def _call_done_followers(self) -> None:
         waiting = []
@@ -260,10 +261,11 @@ class Client:
     # Sending and losing
 
     def _call(self, object: str, method: str, args: Raw, timeout: float | None) -> Raw:
-        self._require_open()
+        if self._closed:
+            self._require_open()
         answer = _Answer()
         with self._lock:
-            call_id = self._session.call(object, method, args, answer, now=0.0, timeout=None)
+            call_id = self._session.call(object, method, args, answer, 0.0, None)
         try:
             self._flush()
             if not self.wait_until(answer.done, timeout):
@@ -272,7 +274,9 @@ class Client:
             with self._lock:
                 self._session.forget(call_id)
             raise
-        value: Raw = answer.result()
+        if answer.exception is not None:
+            raise answer.exception
+        value: Raw = answer.value
         return value
 
     def _ask(self, question: Callable[[_Answer], None]) -> Any:
@@ -288,7 +292,8 @@ class Client:
     def _flush(self) -> None:
         with self._sending:
             with self._lock:
-                data = self._session.data_to_send()
+                connection = self._session.connection
+                data = connection.data_to_send() if connection is not None else b""
             if data:
                 try:
                     self._transport.send(data, DEFAULT_TIMEOUT)

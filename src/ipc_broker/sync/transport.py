@@ -95,14 +95,14 @@ class SocketTransport:
             try:
                 sent += self._socket.send(memoryview(data)[sent:] if sent else data)
             except BlockingIOError:
-                if not self._writable(timeout):
+                if not self._writable(None if timeout is None else max(timeout, 0.0) * 1000):
                     raise TimeoutError(f"the broker took nothing for {timeout:g} s") from None
             if sent == len(data):
                 return
 
     def recv(self, timeout: float | None) -> bytes:
         while True:
-            if not self._readable(timeout):
+            if not self._readable(None if timeout is None else max(timeout, 0.0) * 1000):
                 raise TimeoutError("nothing came")
             try:
                 return self._socket.recv(CHUNK)
@@ -122,17 +122,19 @@ class SocketTransport:
 
 if sys.platform != "win32":
 
-    def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], bool]:
+    def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], object]:
+        """Waits up to so many milliseconds until the socket is ready; false when it is not."""
         poller = select.poll()
         poller.register(connected, select.POLLIN if for_reading else select.POLLOUT)
-        poll = poller.poll
-        return lambda timeout: bool(poll(None if timeout is None else max(timeout, 0.0) * 1000))
+        return poller.poll
 
 else:
 
-    def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], bool]:
-        def wait(timeout: float | None) -> bool:
+    def _waiter(connected: socket.socket, *, for_reading: bool) -> Callable[[float | None], object]:
+        """Waits up to so many milliseconds until the socket is ready; false when it is not."""
+
+        def wait(milliseconds: float | None) -> bool:
             readers, writers = ([connected], []) if for_reading else ([], [connected])
-            return any(select.select(readers, writers, [], None if timeout is None else max(timeout, 0.0)))
+            return any(select.select(readers, writers, [], None if milliseconds is None else milliseconds / 1000))
 
         return wait
