@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-import ipc_broker.sync.client
+import ipc_broker.sync.link
 from ipc_broker import Broker, BrokerConfig
 from ipc_broker.address import Address
 from ipc_broker.sync import Client, connect
@@ -73,7 +73,7 @@ def transports(monkeypatch: pytest.MonkeyPatch) -> list[FaultyTransport]:
         made.append(FaultyTransport(open_transport(address, timeout)))
         return made[-1]
 
-    monkeypatch.setattr(ipc_broker.sync.client, "open_transport", open_faulty)
+    monkeypatch.setattr(ipc_broker.sync.link, "open_transport", open_faulty)
     return made
 
 

@@ -10,6 +10,8 @@ from ipc_broker.sync.transport import Transport
 class FaultyTransport:
     """As the real one, until a test sets what happens instead."""
 
+    resumes = False
+
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
         self.send_instead: Callable[[bytes], None] | None = None

@@ -215,13 +215,13 @@ def test_an_interrupted_follower_is_not_handed_the_lead(
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_call_is_forgotten(bus: Bus, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = threading.Event()
-    wait_until = client.wait_until
+    wait_until = client.link.wait_until
 
     def tell_and_wait(done: Callable[[], bool], timeout: float | None) -> bool:
         waiting.set()
         return wait_until(done, timeout)
 
-    monkeypatch.setattr(client, "wait_until", tell_and_wait)
+    monkeypatch.setattr(client.link, "wait_until", tell_and_wait)
 
     def interrupt() -> None:
         bus.entered("mine")
@@ -292,13 +292,13 @@ def test_a_loss_that_is_found_while_the_lead_is_handed_over(
         asked.set()
         return is_done.is_set()
 
-    offered = InThread(lambda: client.wait_until(done, None))
+    offered = InThread(lambda: client.link.wait_until(done, None))
     assert asked.wait(PATIENCE)
     client.publish("begun", "waiting")
     follower = InThread(last.get)
     behind.begun()
-    lock = GatedLock(client._lock, offered.thread)
-    monkeypatch.setattr(client, "_lock", lock)
+    lock = GatedLock(client.link._lock, offered.thread)
+    monkeypatch.setattr(client.link, "_lock", lock)
     bus.publish("sensor", "first", 1)
     assert leader.result() == Event("sensor", "first", 1)
     assert lock.reached.wait(PATIENCE)

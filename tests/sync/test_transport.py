@@ -83,7 +83,7 @@ def test_all_is_sent_to_a_slow_reader(ends: Ends) -> None:
 
 def test_sending_gives_up_when_nothing_is_taken(ends: Ends) -> None:
     transport, _ = ends
-    with pytest.raises(TimeoutError, match=r"took nothing for 0\.05 s"):
+    with pytest.raises(TimeoutError, match="the broker takes nothing"):
         transport.send(MUCH, 0.05)
 
 

@@ -1,30 +1,25 @@
-"""The blocking client, safe to share between threads.
-
-No thread of its own reads the connection. Of the threads that wait, one is the leader and reads for all; when it has what
-it waits for, it hands the lead to one of the others.
-"""
+"""The blocking client, safe to share between threads."""
 
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable
 from typing import Any, Self, TypeVar, overload
 
-from msgspec import Raw
-
 from ..address import resolve_address
-from ..errors import ClientClosed, ConnectFailed, ConnectionLost
+from ..errors import ClientClosed, ConnectionLost
 from ..events import Event
-from ..messages import Error, Invalid, Welcome
+from ..messages import Welcome
 from ..protocol.codec import NULL
-from ..session import BROKER_OBJECT, Session, deadline_exceeded
+from ..session import BROKER_OBJECT
 from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, payload_of, value_of
+from .link import Link, deadline_in
 from .subscription import Subscription
-from .transport import Transport, open_transport
 
 T = TypeVar("T")
+
+ANSWER_TIMEOUT = 1.0
+"""Seconds that the broker has, at least, to answer a question that stands behind something else."""
 
 
 def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Client:
@@ -36,81 +31,32 @@ def connect(address: str | None = None, *, timeout: float | None = 5.0, name: st
     return Client(address, timeout=timeout, name=name)
 
 
-class _Answer:
-    """The reply to one question (`session.Reply`)."""
-
-    __slots__ = ("_done", "exception", "value")
-
-    def __init__(self) -> None:
-        self._done = False
-        self.value: Any = None
-        self.exception: BaseException | None = None
-
-    def done(self) -> bool:
-        return self._done
-
-    def set_result(self, result: Any, /) -> None:
-        self.value = result
-        self._done = True
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self.exception = exception
-        self._done = True
-
-    def result(self) -> Any:
-        if self.exception is not None:
-            raise self.exception
-        return self.value
-
-
 class Client:
     """A connection to a broker; `connect` makes it."""
 
     def __init__(self, address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> None:
-        self._address = resolve_address(address, os.environ)
-        self._session = Session(nonce=os.urandom(8).hex(), name=name, pid=os.getpid())
-        self._session.on_notice = self._log_notice
-        self._lock = threading.Lock()  # of the session, and of who leads
-        self._sending = threading.Lock()
-        self._leading = False
-        self._followers: list[tuple[Callable[[], bool], threading.Lock]] = []
+        self.link = Link(resolve_address(address, os.environ), name, timeout)
         self._subscriptions: set[Subscription] = set()
-        self._closed = False
-        self._lost = ""
-        self._transport: Transport = open_transport(self._address, timeout)
-        opened = _Answer()
-        self._session.connection_made(lambda: None, opened)
-        try:
-            self._flush()
-            if not self.wait_until(opened.done, timeout):
-                raise ConnectFailed(f"{self._address} accepts connections but did not answer within {timeout:g} s")
-            opened.result()
-        except ConnectionLost as error:
-            self.close()
-            raise ConnectFailed(f"{self._address} closed the connection before it answered: {error}") from error
-        except BaseException:
-            self.close()
-            raise
 
     @property
     def address(self) -> str:
-        return str(self._address)
+        return str(self.link.address)
 
     @property
     def broker(self) -> Welcome | None:
         """What the broker said of itself; None for one that speaks the Rust crate's protocol only."""
-        return self._session.welcome
+        return self.link.session.welcome
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "connected" if self._session.ready else "lost"
-        return f"<Client {self._address} {state} calls={self._session.calls_in_flight}>"
+        state = "closed" if self.link.closed else "connected" if self.link.session.ready else "lost"
+        return f"<Client {self.link.address} {state} calls={self.link.session.calls_in_flight}>"
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         try:
-            if kind is None and not self._closed:
+            if kind is None and not self.link.closed:
                 self.drain()
         finally:
             self.close()
@@ -129,7 +75,7 @@ class Client:
         `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
         in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
         """
-        value = self._call(object, method, payload_of(args, object, method), timeout)
+        value = self.link.call(object, method, payload_of(args, object, method), timeout)
         return value_of(value, returns, object, method)
 
     def object(self, name: str) -> ObjectProxy:
@@ -138,41 +84,44 @@ class Client:
 
     def publish(self, object: str, topic: str, value: Any = None) -> None:
         """Returns when the event is with the kernel. `drain` tells when it was routed."""
-        payload = payload_of(value, object, topic)
-        self._require_open()
-        with self._lock:
-            self._session.publish(object, topic, payload)
-        self._flush()
+        self.link.publish(object, topic, payload_of(value, object, topic), deadline_in(DEFAULT_TIMEOUT))
 
     def subscribe(self, object: str, topic: str) -> Subscription:
         """Returns when every event published from then on will come."""
-        subscription = Subscription(self, object, topic)
-        self._ask(lambda answer: self._session.subscribe(object, topic, subscription, answer))
-        self._subscriptions.add(subscription)
-        return subscription
+        return self._subscribe(object, topic, deadline_in(DEFAULT_TIMEOUT))
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """What `Subscription.close` does."""
         self._subscriptions.discard(subscription)
-        if not self._closed and self._session.ready:
-            object_name, topic = subscription.object, subscription.topic
-            self._ask(lambda answer: self._session.unsubscribe(object_name, topic, subscription, answer, now=0.0))
+        link, session = self.link, self.link.session
+        if link.closed or not session.ready:
+            return
+        object_name, topic = subscription.object, subscription.topic
+        deadline = deadline_in(ANSWER_TIMEOUT)
+        try:
+            link.ask(lambda answer: session.unsubscribe(object_name, topic, subscription, answer, now=0.0), deadline)
+            if link.awaited:  # by a thread that may wait for an event: any answer wakes it
+                link.ask(lambda answer: session.has(BROKER_OBJECT, answer), deadline)
+        except (ConnectionLost, ClientClosed, TimeoutError):
+            return  # a connection that is lost has no subscriptions either
 
     def has(self, object: str) -> bool:
         """Whether somebody serves the object."""
-        return bool(self._ask(lambda answer: self._session.has(object, answer)))
+        return self._has(object, deadline_in(DEFAULT_TIMEOUT))
 
     def wait_for(self, object: str, timeout: float | None = None) -> None:
         """Until somebody serves the object. Raises TimeoutError."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self.subscribe(BROKER_OBJECT, "object.registered") as registered:
-            while not self.has(object):
-                remaining = None if deadline is None else deadline - time.monotonic()
-                if remaining is not None and remaining <= 0:
-                    raise TimeoutError(f"nobody serves '{object}' after {timeout:g} s")
-                # The Rust crate's broker has no such events; its own clients ask as often.
-                patience = remaining if self.broker is not None else min(0.1, remaining or 0.1)
-                self._wait_for_registration(object, registered, patience)
+        deadline = deadline_in(timeout)
+        if self._has(object, _to_answer(deadline)):
+            return
+        try:
+            with self._subscribe(BROKER_OBJECT, "object.registered", _to_answer(deadline)) as registered:
+                while not self._has(object, _to_answer(deadline)):
+                    # The Rust crate's broker has no such events; its own clients ask as often.
+                    patience = None if self.broker is not None else 0.1
+                    self._wait_for_registration(object, registered, deadline, patience)
+        except TimeoutError:
+            raise TimeoutError(f"nobody serves '{object}' after {timeout:g} s") from None
 
     def objects(self) -> list[str]:
         """The names of all objects, `rob` among them."""
@@ -180,152 +129,43 @@ class Client:
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before."""
-        self._call(BROKER_OBJECT, "ping", NULL, timeout)
+        self.link.call(BROKER_OBJECT, "ping", NULL, timeout)
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
-        self._closed = True
+        self.link.closed = True
         for subscription in list(self._subscriptions):
             subscription.open = False
         self._subscriptions.clear()
-        self._lose("the client was closed")
+        self.link.close()
 
-    # How threads wait
+    def _has(self, object: str, deadline: float | None) -> bool:
+        return bool(self.link.ask(lambda answer: self.link.session.has(object, answer), deadline))
 
-    def wait_until(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        """Reads the connection, or waits for the thread that reads it, until `done`. False after `timeout` seconds.
+    def _subscribe(self, object: str, topic: str, deadline: float | None) -> Subscription:
+        subscription = Subscription(self, object, topic)
+        self.link.ask(lambda answer: self.link.session.subscribe(object, topic, subscription, answer), deadline)
+        self._subscriptions.add(subscription)
+        return subscription
 
-        Raises ConnectionLost when it cannot come any more.
-        """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            with self._lock:
-                if done():
-                    return True
-                if leads := not self._leading:
-                    self._leading = True
-                else:
-                    called = threading.Lock()
-                    called.acquire()
-                    self._followers.append((done, called))
-            if leads:
-                return self._lead(done, deadline)
-            if not called.acquire(timeout=-1 if deadline is None else max(deadline - time.monotonic(), 0.0)):
-                with self._lock:
-                    if (done, called) in self._followers:
-                        self._followers.remove((done, called))
-                    else:
-                        self._pass_lead()  # it was offered to us in this very moment
-                    return done()
-
-    def _lead(self, done: Callable[[], bool], deadline: float | None) -> bool:
-        session = self._session
-        try:
-            while not done():
-                if session.connection is None:
-                    raise ConnectionLost(self._lost)
-                try:
-                    data = self._transport.recv(None if deadline is None else deadline - time.monotonic())
-                except TimeoutError:
-                    return done()
-                except OSError as error:
-                    self._lose(f"the connection to {self._address} was lost ({error.strerror or error})")
-                else:
-                    if not data:
-                        self._lose(f"the connection to {self._address} was lost (the broker closed it)")
-                        continue
-                    with self._lock:
-                        session.receive_data(data)
-                        if self._followers:
-                            self._call_done_followers()
-            return True
-        finally:
-            with self._lock:
-                self._leading = False
-                if self._followers:
-                    self._pass_lead()
-
-    def _call_done_followers(self) -> None:
-        waiting = []
-        for done, called in self._followers:
-            if done():
-                called.release()
-            else:
-                waiting.append((done, called))
-        self._followers = waiting
-
-    def _pass_lead(self) -> None:
-        if self._followers and not self._leading:
-            self._followers.pop(0)[1].release()
-
-    # Sending and losing
-
-    def _call(self, object: str, method: str, args: Raw, timeout: float | None) -> Raw:
-        if self._closed:
-            self._require_open()
-        answer = _Answer()
-        with self._lock:
-            call_id = self._session.call(object, method, args, answer, 0.0, None)
-        try:
-            self._flush()
-            if not self.wait_until(answer.done, timeout):
-                raise deadline_exceeded(object, method, timeout)
-        except BaseException:  # Ctrl-C too: nobody waits for the answer any more
-            with self._lock:
-                self._session.forget(call_id)
-            raise
-        if answer.exception is not None:
-            raise answer.exception
-        value: Raw = answer.value
-        return value
-
-    def _ask(self, question: Callable[[_Answer], None]) -> Any:
-        self._require_open()
-        answer = _Answer()
-        with self._lock:
-            question(answer)
-        self._flush()
-        if not self.wait_until(answer.done, DEFAULT_TIMEOUT):
-            raise TimeoutError(f"the broker at {self._address} did not answer within {DEFAULT_TIMEOUT:g} s")
-        return answer.result()
-
-    def _flush(self) -> None:
-        with self._sending:
-            with self._lock:
-                connection = self._session.connection
-                data = connection.data_to_send() if connection is not None else b""
-            if data:
-                try:
-                    self._transport.send(data, DEFAULT_TIMEOUT)
-                except OSError as error:
-                    # Part of a frame may be out: the stream cannot be used any more.
-                    self._lose(f"the connection to {self._address} was lost ({error.strerror or error})")
-
-    def _lose(self, reason: str) -> None:
-        with self._lock:
-            if self._session.connection is not None:
-                self._lost = reason
-                self._session.connection_lost(reason)
-            self._call_done_followers()
-        self._transport.close()
-
-    def _log_notice(self, notice: Error | Invalid) -> None:
-        import logging
-
-        what = (
-            f"sent what is no message: {notice.reason}" if isinstance(notice, Invalid) else f"refused: {notice.message}"
-        )
-        logging.getLogger("ipc_broker").warning("%s %s", self._address, what)
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClientClosed(f"the client of {self._address} was closed; connect again")
-
-    def _wait_for_registration(self, object: str, registered: Subscription, patience: float | None) -> None:
+    def _wait_for_registration(
+        self, object: str, registered: Subscription, deadline: float | None, patience: float | None
+    ) -> None:
+        """Until it may have been registered. Raises TimeoutError when the deadline passes, returns after `patience`."""
+        now = time.monotonic()
+        until = deadline if patience is None else now + patience
+        if patience is not None and deadline is not None and deadline < now + patience:
+            until, patience = deadline, None
         try:
             while True:
-                event = registered.get(patience)
+                event = registered.get(None if until is None else until - time.monotonic())
                 if not isinstance(event, Event) or event.value == {"object": object}:
                     return  # after a Gap it may have been registered unseen
         except TimeoutError:
-            return
+            if patience is None:
+                raise
+
+
+def _to_answer(deadline: float | None) -> float | None:
+    """When the broker must have answered one question; its answer is not to be missed because little time is left."""
+    return deadline_in(DEFAULT_TIMEOUT) if deadline is None else max(deadline, time.monotonic() + ANSWER_TIMEOUT)

@@ -29,6 +29,8 @@ if sys.platform == "win32":
     class PipeTransport:
         """One connection to a named pipe. ``recv``, ``send`` and ``close`` may each be called from another thread."""
 
+        resumes = False
+
         def __init__(self, handle: int) -> None:
             self._lock = threading.Lock()  # held while an operation starts or ends, not while it is waited for
             self._handle: int | None = handle

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import ClientClosed
 from ..events import Event, Gap
+from .link import deadline_in
 
 if TYPE_CHECKING:
     from .client import Client
@@ -47,14 +48,14 @@ class Subscription:
         return self
 
     def __next__(self) -> Event | Gap:
-        event = self._next(None)
+        event = self._next(None, None)
         if event is None:
             raise StopIteration
         return event
 
     def get(self, timeout: float | None = None) -> Event | Gap:
         """The next event. Raises TimeoutError when none came within `timeout` seconds, ClientClosed when none can come."""
-        event = self._next(timeout)
+        event = self._next(deadline_in(timeout), timeout)
         if event is None:
             raise ClientClosed(f"the subscription of '{self.object}' '{self.topic}' was closed")
         return event
@@ -69,14 +70,14 @@ class Subscription:
         """Whether a thread that waits here has something to take."""
         return bool(self._waiting) or not self.open
 
-    def _next(self, timeout: float | None) -> Event | Gap | None:
+    def _next(self, deadline: float | None, timeout: float | None) -> Event | Gap | None:
         while True:
             try:
                 event = self._waiting.popleft()
             except IndexError:
                 if not self.open:
                     return None
-                if not self._client.wait_until(self.done, timeout):
+                if not self._client.link.wait_until(self.done, deadline):
                     raise TimeoutError(f"no event of '{self.object}' '{self.topic}' within {timeout:g} s") from None
             else:
                 return event

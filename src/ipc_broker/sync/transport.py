@@ -6,6 +6,7 @@ import errno
 import select
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,11 +17,19 @@ CHUNK = 64 * 1024
 """Bytes read at once. More would take memory from the system, and give it back, for every read."""
 
 
+_LONGEST_POLL = 2**31 - 1  # milliseconds
+
+
 class Transport(Protocol):
-    """`send` and `recv` may be called by two threads at once, each of them by one at a time."""
+    """`send` and `recv` may be called by two threads at once, each of them by one at a time.
+
+    `resumes` tells whether a `send` that ran out of time loses nothing: the next one goes on with the rest.
+    """
+
+    resumes: bool
 
     def send(self, data: bytes, timeout: float | None) -> None:
-        """All of it, or OSError; TimeoutError after `timeout` seconds without progress."""
+        """All of it, or OSError; TimeoutError after `timeout` seconds."""
 
     def recv(self, timeout: float | None) -> bytes:
         """At least one byte, b"" at the end of the stream; TimeoutError when nothing came, which loses nothing."""
@@ -72,8 +81,11 @@ else:
 class SocketTransport:
     """A connected stream socket. It is non-blocking: two threads can wait for it, each with its own timeout."""
 
+    resumes = True
+
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
+        self._unsent = b""
         self._socket = connected
         self._readable = _waiter(connected, for_reading=True)
         self._writable = _waiter(connected, for_reading=False)
@@ -90,19 +102,24 @@ class SocketTransport:
         return cls(connecting)
 
     def send(self, data: bytes, timeout: float | None) -> None:
+        if self._unsent:
+            data = self._unsent + data
+        deadline = None if timeout is None else time.monotonic() + timeout
         sent = 0
         while True:
             try:
                 sent += self._socket.send(memoryview(data)[sent:] if sent else data)
             except BlockingIOError:
-                if not self._writable(None if timeout is None else max(timeout, 0.0) * 1000):
-                    raise TimeoutError(f"the broker took nothing for {timeout:g} s") from None
+                if not self._writable(_milliseconds(None if deadline is None else deadline - time.monotonic())):
+                    self._unsent = data[sent:]
+                    raise TimeoutError("the broker takes nothing") from None
             if sent == len(data):
+                self._unsent = b""
                 return
 
     def recv(self, timeout: float | None) -> bytes:
         while True:
-            if not self._readable(None if timeout is None else max(timeout, 0.0) * 1000):
+            if not self._readable(_milliseconds(timeout)):
                 raise TimeoutError("nothing came")
             try:
                 return self._socket.recv(CHUNK)
@@ -138,3 +155,7 @@ else:
             return any(select.select(readers, writers, [], None if milliseconds is None else milliseconds / 1000))
 
         return wait
+
+
+def _milliseconds(timeout: float | None) -> float | None:
+    return None if timeout is None else min(max(timeout, 0.0) * 1000, _LONGEST_POLL)
