@@ -45,7 +45,7 @@ def test_tasks_that_run_at_the_same_time_see_their_own() -> None:
         return current_call()
 
     async def both() -> list[CurrentCall]:
-        return await asyncio.gather(method(1), method(2))
+        return list(await asyncio.gather(method(1), method(2)))
 
     assert asyncio.run(both()) == [seen(1), seen(2)]
 

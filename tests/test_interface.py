@@ -229,7 +229,7 @@ def test_a_mutable_default_is_the_very_object_python_would_use() -> None:
 
 
 def test_a_default_need_not_fit_its_hint() -> None:
-    def take(value: int = None) -> Any:  # type: ignore[assignment]  # what people write
+    def take(value: int = None) -> Any:  # type: ignore[assignment]  # noqa: RUF013 - what people write
         return value
 
     assert called(take, None) is None

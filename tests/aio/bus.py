@@ -5,18 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
-from ipc_broker import Broker, BrokerConfig, Limits, Worker, connect
+from ipc_broker import Broker, BrokerConfig, Worker, connect
 from ipc_broker.address import parse_address
 from ipc_broker.aio.client import Client
+from ipc_broker.config import Limits
+from tests.seed.address import connect as connected_socket
 from tests.seed.broker import SeedBroker
 from tests.seed.frames import Message, frame, read_frame
 
-AnyBroker = Callable[[], AbstractAsyncContextManager[str]]
-"""Starts a broker and gives its address."""
+
+class AnyBroker:
+    """Starts a broker of one kind, each time at the same address, which it gives."""
+
+    def __init__(self, kind: str, address: str) -> None:
+        self._kind = kind
+        self._address = address
+
+    @asynccontextmanager
+    async def __call__(self) -> AsyncIterator[str]:
+        async with any_broker_at(self._kind, self._address) as self._address:
+            yield self._address
 
 
 @asynccontextmanager
@@ -48,7 +61,11 @@ async def serving(address: str, **objects: object) -> AsyncIterator[Worker]:
 @asynccontextmanager
 async def bus(address: str, **objects: object) -> AsyncIterator[Client]:
     """A broker of ours, a worker that serves the objects, and a client."""
-    async with broker_at(address) as broker, serving(broker.addresses[0], **objects), connect(broker.addresses[0]) as client:
+    async with (
+        broker_at(address) as broker,
+        serving(broker.addresses[0], **objects),
+        connect(broker.addresses[0]) as client,
+    ):
         yield client
 
 
@@ -84,7 +101,7 @@ class RawPeer:
     @asynccontextmanager
     async def at(cls, address: str) -> AsyncIterator[Self]:
         where = parse_address(address)
-        if where.scheme == "tcp":
+        if where.scheme == "tcp" or sys.platform == "win32":
             reader, writer = await asyncio.open_connection(where.location, where.port)
         else:
             reader, writer = await asyncio.open_unix_connection(where.location)
@@ -104,18 +121,18 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 
 def plain_socket(address: str) -> socket.socket:
     """A connected socket that no loop knows."""
-    where = parse_address(address)
-    if where.scheme == "tcp":
-        return socket.create_connection((where.location, where.port), 10)
-    connected = socket.socket(socket.AF_UNIX)
-    connected.settimeout(10)
-    connected.connect(where.location)
-    return connected
+    return connected_socket(address, 10)
 
 
 async def until(condition: Callable[[], Any]) -> None:
     """Gives the loop its turns until the condition holds; the test's time limit bounds it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what it looks at tells nobody when it changes
+        await asyncio.sleep(0.001)
+
+
+async def until_lost(client: Client, name: str) -> None:
+    """Until nobody serves the object any more."""
+    while await client.has(name):  # noqa: ASYNC110 - the seed's broker does not tell
         await asyncio.sleep(0.001)
 
 
@@ -130,7 +147,7 @@ class Peer:
     @asynccontextmanager
     async def at(self, address: str) -> AsyncIterator[str]:
         where = parse_address(address)
-        if where.scheme == "tcp":
+        if where.scheme == "tcp" or sys.platform == "win32":
             server = await asyncio.start_server(self._accept, where.location, where.port)
             address = f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         else:

@@ -49,15 +49,19 @@ async def _first(events: Subscription, count: int) -> Any:
 
 
 async def test_only_what_was_subscribed_comes(any_broker: AnyBroker) -> None:
-    async with any_broker() as address, connect(address) as client:
-        async with client.subscribe("a", "t") as first, client.subscribe("a", "u") as second:
-            await publish_all(client, 1, topic="u")
-            await publish_all(client, 2, topic="none")
-            await client.publish("b", "t", 3)
-            await publish_all(client, 4)
-            assert await values(first, 1) == [4]
-            assert await values(second, 1) == [1]
-            assert (first.pending, second.pending) == (0, 0)
+    async with (
+        any_broker() as address,
+        connect(address) as client,
+        client.subscribe("a", "t") as first,
+        client.subscribe("a", "u") as second,
+    ):
+        await publish_all(client, 1, topic="u")
+        await publish_all(client, 2, topic="none")
+        await client.publish("b", "t", 3)
+        await publish_all(client, 4)
+        assert await values(first, 1) == [4]
+        assert await values(second, 1) == [1]
+        assert (first.pending, second.pending) == (0, 0)
 
 
 async def test_awaiting_it_subscribes_too(any_broker: AnyBroker) -> None:
@@ -90,36 +94,42 @@ async def test_get_ends_with_its_timeout_and_loses_nothing(any_broker: AnyBroker
 
 
 async def test_cancelling_get_or_an_iteration_loses_nothing(address: str) -> None:
-    async with broker_at(address) as broker, connect(broker.addresses[0]) as client:
-        async with client.subscribe("a", "t") as events:
-            taken: list[object] = []
+    async with (
+        broker_at(address) as broker,
+        connect(broker.addresses[0]) as client,
+        client.subscribe("a", "t") as events,
+    ):
+        taken: list[object] = []
 
-            async def read(one: Callable[[], Any]) -> None:
-                while True:
-                    taken.append((await one()).value)
+        async def read(one: Callable[[], Any]) -> None:
+            while True:
+                taken.append((await one()).value)
 
-            for number in range(200):
-                reading = asyncio.ensure_future(read(events.get if number % 2 else events.__anext__))
-                await client.publish("a", "t", number)
-                if number % 3:
-                    await client.drain()
-                for _ in range(number % 5):
-                    await asyncio.sleep(0)
-                reading.cancel()
-                await asyncio.wait([reading])
-            await client.drain()
-            taken += await values(events, 200 - len(taken))
-            assert taken == list(range(200))
+        for number in range(200):
+            reading = asyncio.ensure_future(read(events.get if number % 2 else events.__anext__))
+            await client.publish("a", "t", number)
+            if number % 3:
+                await client.drain()
+            for _ in range(number % 5):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait([reading])
+        await client.drain()
+        taken += await values(events, 200 - len(taken))
+        assert taken == list(range(200))
 
 
 async def test_several_readers_share_the_events(address: str) -> None:
-    async with broker_at(address) as broker, connect(broker.addresses[0]) as client:
-        async with client.subscribe("a", "t") as events:
-            readers = [asyncio.ensure_future(events.get(10)) for _ in range(3)]
-            await asyncio.sleep(0)
-            await publish_all(client, 1, 2, 3)
-            taken = await asyncio.gather(*readers)
-            assert sorted(event.value for event in taken if isinstance(event, Event)) == [1, 2, 3]
+    async with (
+        broker_at(address) as broker,
+        connect(broker.addresses[0]) as client,
+        client.subscribe("a", "t") as events,
+    ):
+        readers = [asyncio.ensure_future(events.get(10)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await publish_all(client, 1, 2, 3)
+        taken = await asyncio.gather(*readers)
+        assert sorted(event.value for event in taken if isinstance(event, Event)) == [1, 2, 3]
 
 
 async def test_every_subscription_to_a_topic_gets_every_event_once(any_broker: AnyBroker) -> None:
@@ -200,10 +210,13 @@ async def test_a_callback_that_raises_goes_on_with_the_next_event(
         seen.append(event.value)
         raise ValueError("mine")
 
-    async with broker_at(address) as broker, connect(broker.addresses[0]) as client:
-        async with client.subscribe("a", "t", callback=fail):
-            await publish_all(client, 1, 2)
-            await until(lambda: len(seen) == 2)
+    async with (
+        broker_at(address) as broker,
+        connect(broker.addresses[0]) as client,
+        client.subscribe("a", "t", callback=fail),
+    ):
+        await publish_all(client, 1, 2)
+        await until(lambda: len(seen) == 2)
     assert seen == [1, 2]
     failures = [record for record in caplog.records if "the callback for 'a' 't' failed" in record.getMessage()]
     assert len(failures) == 2

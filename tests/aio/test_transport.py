@@ -6,7 +6,6 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -15,6 +14,7 @@ from ipc_broker.address import Address, parse_address
 from ipc_broker.aio import transport
 from ipc_broker.aio.transport import listen, open_connection, raise_descriptor_limit
 from ipc_broker.errors import ConfigError, ConnectFailed, ListenFailed
+from tests.aio.bus import until
 
 NOT_HERE = "unix:///tmp/x.sock" if sys.platform == "win32" else "pipe://ipc_broker_test"
 
@@ -44,10 +44,10 @@ class Recorder(asyncio.Protocol):
 
 
 @pytest.fixture(params=["local", "tcp://127.0.0.1:0", "tcp://[::1]:0"])
-def any_address(request: pytest.FixtureRequest, address: str) -> Iterator[Address]:
+def any_address(request: pytest.FixtureRequest, address: str) -> Address:
     if request.param.startswith("tcp://[") and not _has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
-    yield parse_address(address if request.param == "local" else request.param)
+    return parse_address(address if request.param == "local" else request.param)
 
 
 def _has_ipv6() -> bool:
@@ -94,8 +94,7 @@ async def test_a_listener_that_was_closed_accepts_no_more_but_keeps_what_it_acce
 
     listener = await listen(any_address, accept)
     early = await open_connection(listener.address, Recorder, 5)
-    while not accepted:
-        await asyncio.sleep(0)
+    await until(lambda: accepted)
     await accepted[0].made
     listener.close()
     with pytest.raises(ConnectFailed):

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,8 +62,8 @@ async def test_only_its_owner_can_connect_from_the_first_moment(
     modes: list[int] = []
 
     class Watched(socket.socket):
-        def bind(self, name: object) -> None:
-            super().bind(name)  # type: ignore[arg-type]  # typeshed's name for what an address may be is private
+        def bind(self, name: Any) -> None:
+            super().bind(name)
             modes.append(stat.S_IMODE(path.stat().st_mode))
 
     mask = os.umask(0o000)
@@ -89,7 +90,7 @@ async def test_a_stale_socket_is_replaced(where: Address, path: Path) -> None:
 
 
 async def test_a_live_socket_is_refused_with_the_name_of_its_process(where: Address, path: Path) -> None:
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: ASYNC220 - the loop has nothing else to do
         [sys.executable, "-c", LISTEN_AND_TELL, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout is not None

@@ -1,14 +1,9 @@
-"""The worker: what it serves, under which names, and how it starts, loses its broker and stops."""
+"""The worker: what it serves, and under which names."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +13,12 @@ from ipc_broker import SharedObject, Worker, connect, current_call, inline
 from ipc_broker.aio import link as link_module
 from ipc_broker.aio import worker as worker_module
 from ipc_broker.aio.transport import open_connection
-from ipc_broker.cli.children import Child
-from ipc_broker.errors import ClientClosed, InvalidArgs, NameTaken, NoSuchMethod, NoSuchObject, RemoteError, WorkerLost
-from tests.aio.bus import AnyBroker, RawPeer, any_broker_at, broker_at, bus, serving, until
-from tests.aio.objects import Calculator, Echo, Gate, entered, let_through
-from tests.cli.programs import PATIENCE, environment, start_broker
+from ipc_broker.errors import InvalidArgs, NameTaken, NoSuchMethod, NoSuchObject, WorkerLost
+from tests.aio.bus import AnyBroker, RawPeer, broker_at, bus, serving, until, until_lost
+from tests.aio.objects import Calculator, Echo
+from tests.cli.programs import PATIENCE, start_broker
 from tests.messages import call, register
 from tests.seed.client import SeedClient
-from tests.seed.frames import frame
-
-SLOW_WORKER = str(Path(__file__).with_name("slow_worker.py"))
 
 
 class Point(Struct):
@@ -88,7 +79,7 @@ async def test_every_kind_of_object(any_broker: AnyBroker) -> None:
 async def test_an_object_without_public_methods_is_served(address: str) -> None:
     async with bus(address, bare=object()) as client:
         assert await client.has("bare")
-        with pytest.raises(NoSuchMethod, match="^'bare' has no method 'any'; it has: none$"):
+        with pytest.raises(NoSuchMethod, match=r"^'bare' has no method 'any'; it has: none$"):
             await client.call("bare", "any")
 
 
@@ -141,13 +132,17 @@ async def test_a_seed_client_is_answered(any_broker: AnyBroker) -> None:
 
 
 async def test_arguments_that_are_no_json_cost_only_that_call(address: str) -> None:
-    async with broker_at(address) as broker, serving(broker.addresses[0], echo=Echo()):
-        async with RawPeer.at(broker.addresses[0]) as peer, asyncio.timeout(5):
-            for number, args in enumerate((b'"\xff"', b"[" * 30_000 + b"]" * 30_000)):
-                body = b'{"Call":{"call_id":"%d","object_name":"echo","method":"sequence","args":%b}}' % (number, args)
-                peer.writer.write(len(body).to_bytes(4, "big") + body)
-                assert list(await peer.read()) == ["Error"]
-            assert (await peer.ask(call("last", "echo", "back", 1)))["Result"]["value"] == 1
+    async with (
+        broker_at(address) as broker,
+        serving(broker.addresses[0], echo=Echo()),
+        RawPeer.at(broker.addresses[0]) as peer,
+        asyncio.timeout(5),
+    ):
+        for number, args in enumerate((b'"\xff"', b"[" * 30_000 + b"]" * 30_000)):
+            body = b'{"Call":{"call_id":"%d","object_name":"echo","method":"sequence","args":%b}}' % (number, args)
+            peer.writer.write(len(body).to_bytes(4, "big") + body)
+            assert list(await peer.read()) == ["Error"]
+        assert (await peer.ask(call("last", "echo", "back", 1)))["Result"]["value"] == 1
 
 
 # current_call and worker.client
@@ -205,20 +200,22 @@ async def test_the_workers_client_publishes_and_calls(any_broker: AnyBroker) -> 
 
 
 async def test_objects_come_and_go_while_it_serves(address: str) -> None:
-    async with broker_at(address) as broker, serving(broker.addresses[0], math=Calculator()) as worker:
-        async with connect(broker.addresses[0]) as client:
-            assert repr(worker) == f"<Worker {worker.address} serving objects=['math'] calls=0>"
-            worker.add("echo", Echo())
-            await client.wait_for("echo", timeout=10)
-            assert await client.call("echo", "back", 1) == 1
-            worker.remove("math")
-            while await client.has("math"):
-                await asyncio.sleep(0)
-            with pytest.raises(NoSuchObject):
-                await client.call("math", "add", [1, 2])
-            worker.add("math", Calculator())
-            await client.wait_for("math", timeout=10)
-            assert await client.call("math", "add", [1, 2]) == {"sum": 3}
+    async with (
+        broker_at(address) as broker,
+        serving(broker.addresses[0], math=Calculator()) as worker,
+        connect(broker.addresses[0]) as client,
+    ):
+        assert repr(worker) == f"<Worker {worker.address} serving objects=['math'] calls=0>"
+        worker.add("echo", Echo())
+        await client.wait_for("echo", timeout=10)
+        assert await client.call("echo", "back", 1) == 1
+        worker.remove("math")
+        await until_lost(client, "math")
+        with pytest.raises(NoSuchObject):
+            await client.call("math", "add", [1, 2])
+        worker.add("math", Calculator())
+        await client.wait_for("math", timeout=10)
+        assert await client.call("math", "add", [1, 2]) == {"sum": 3}
 
 
 async def test_wrong_use_of_names(address: str) -> None:
@@ -251,8 +248,7 @@ async def test_a_name_that_is_taken_raises_and_names_its_owner(address: str) -> 
             with pytest.raises(NameTaken, match=expected):
                 await third.serve()
             async with connect(broker.addresses[0]) as client:
-                while await client.has("other"):
-                    await asyncio.sleep(0)
+                await until_lost(client, "other")
                 assert await client.call("math", "add", [1, 2]) == {"sum": 3}
 
 
@@ -266,10 +262,13 @@ def test_run_raises_for_a_name_that_is_taken(address: str) -> None:
 
 
 async def test_a_name_added_later_that_is_taken_is_logged(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with broker_at(address) as broker, serving(broker.addresses[0], math=Calculator()):
-        async with serving(broker.addresses[0], echo=Echo()) as second:
-            second.add("math", Calculator())
-            await until(lambda: "'math' is not served: the name 'math' is taken by" in caplog.text)
+    async with (
+        broker_at(address) as broker,
+        serving(broker.addresses[0], math=Calculator()),
+        serving(broker.addresses[0], echo=Echo()) as second,
+    ):
+        second.add("math", Calculator())
+        await until(lambda: "'math' is not served: the name 'math' is taken by" in caplog.text)
 
 
 async def test_after_a_reconnect_a_taken_name_is_asked_for_again(
@@ -304,163 +303,3 @@ async def test_after_a_reconnect_a_taken_name_is_asked_for_again(
                 except (NoSuchObject, WorkerLost):
                     await asyncio.sleep(0.001)
         await worker.__aexit__(None, None, None)
-
-
-# The broker comes late, goes, and comes back
-
-
-async def test_it_waits_for_a_broker_that_starts_later(any_broker: AnyBroker, address: str) -> None:
-    if address.endswith(":0"):
-        pytest.skip("a free port is known only once somebody listens there")
-    worker = Worker(address)
-    worker.add("math", Calculator())
-    serve = asyncio.ensure_future(worker.serve())
-    await asyncio.sleep(0.02)
-    assert repr(worker) == f"<Worker {address} stopped objects=['math'] calls=0>"
-    async with any_broker() as where, connect(where) as client:
-        await client.wait_for("math", timeout=10)
-        assert await client.call("math", "add", [1, 2]) == {"sum": 3}
-        worker.stop()
-        await serve
-
-
-async def test_it_can_be_stopped_while_it_waits(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    worker = Worker(address.replace(":0", ":1"))
-    worker.add("math", Calculator())
-    serve = asyncio.ensure_future(worker.serve())
-    await until(lambda: "waiting for it" in caplog.text)
-    worker.stop()
-    await serve
-    assert caplog.text.count("no broker at") == 1
-
-
-async def test_it_serves_again_after_every_loss(any_broker: AnyBroker) -> None:
-    async with any_broker() as where:
-        worker = Worker(where)
-        worker.add("math", Calculator())
-        worker.add("echo", Echo())
-        await worker.__aenter__()
-    for _ in range(3):
-        async with any_broker(), connect(where) as client:
-            await client.wait_for("math", timeout=10)
-            await client.wait_for("echo", timeout=10)
-            assert await client.call("math", "add", [1, 2]) == {"sum": 3}
-        await until(lambda: not worker.client.link.session.ready)
-    await worker.__aexit__(None, None, None)
-
-
-async def test_it_survives_a_broker_that_is_killed(address: str) -> None:
-    where = address
-    with start_broker("--listen", where) as broker:
-        where = broker.wait_for_line(" listens on ", PATIENCE).rsplit(" ", 1)[1]
-        worker = Worker(where)
-        worker.add("math", Calculator())
-        await worker.__aenter__()
-        broker.kill()
-        await until(lambda: not worker.client.link.session.ready)
-    with start_broker("--listen", where) as broker:
-        broker.wait_for_line(" listens on ", PATIENCE)
-        async with connect(where) as client:
-            await client.wait_for("math", timeout=10)
-            assert await client.call("math", "add", [1, 2]) == {"sum": 3}
-        await worker.__aexit__(None, None, None)
-
-
-async def test_a_result_for_a_connection_that_is_gone_goes_nowhere(address: str) -> None:
-    class Slow:
-        def __init__(self) -> None:
-            self.entered = threading.Event()
-            self.go_on = threading.Event()
-
-        def block(self) -> str:
-            self.entered.set()
-            self.go_on.wait(20)
-            return "late"
-
-    slow = Slow()
-    async with broker_at(address, grace=0) as broker:
-        where = broker.addresses[0]
-        worker = Worker(where)
-        worker.add("slow", slow)
-        worker.add("echo", Echo())
-        await worker.__aenter__()
-        async with RawPeer.at(where) as peer:
-            peer.send(call("1", "slow", "block"))
-            await asyncio.to_thread(slow.entered.wait, 20)
-    await until(lambda: not worker.client.link.session.ready)
-    async with any_broker_at("ours", where), connect(where) as client:
-        await client.wait_for("echo", timeout=10)
-        slow.go_on.set()
-        assert await client.call("echo", "back", 1) == 1
-        assert await client.call("rob", "stats", returns=dict[str, Any])
-        await worker.__aexit__(None, None, None)
-
-
-# Stopping
-
-
-async def test_serve_within_the_block_ends_with_stop(address: str) -> None:
-    async with broker_at(address) as broker, serving(broker.addresses[0], math=Calculator()) as worker:
-        serve = asyncio.ensure_future(worker.serve())
-        await asyncio.sleep(0)
-        worker.stop()
-        await serve
-
-
-async def test_serve_may_be_cancelled(address: str) -> None:
-    async with broker_at(address) as broker, connect(broker.addresses[0]) as client:
-        worker = Worker(broker.addresses[0])
-        worker.add("math", Calculator())
-        serve = asyncio.ensure_future(worker.serve())
-        await client.wait_for("math", timeout=10)
-        serve.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await serve
-        while await client.has("math"):
-            await asyncio.sleep(0)
-
-
-async def test_a_worker_serves_once(address: str) -> None:
-    async with broker_at(address) as broker:
-        async with serving(broker.addresses[0], math=Calculator()) as worker:
-            pass
-        with pytest.raises(ClientClosed, match="this worker has served already; make a new one"):
-            await worker.serve()
-
-
-async def test_a_seed_broker_gets_the_answers_of_calls_that_run_when_it_stops(any_broker: AnyBroker) -> None:
-    gate = Gate()
-    async with any_broker() as address, connect(address) as client:
-        async with serving(address, gate=gate):
-            running = asyncio.ensure_future(client.call("gate", "wait", 1))
-            await entered(gate)
-            asyncio.get_running_loop().call_later(0.02, let_through, gate)
-        assert await running == 1
-
-
-@pytest.fixture
-def slow_worker(address: str) -> Iterator[tuple[str, Child]]:
-    """A broker and a worker process, whose object `slow` is served."""
-    if sys.platform == "win32":
-        pytest.skip("Windows has no SIGTERM")
-    with start_broker("--listen", address) as broker:
-        where = broker.wait_for_line(" listens on ", PATIENCE).rsplit(" ", 1)[1]
-        with Child("worker", ["-W", "error", SLOW_WORKER, where], environment()) as worker:
-            worker.wait_for_line("registered", PATIENCE)
-            yield where, worker
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("method", ["on_loop", "in_thread"])
-def test_a_signal_lets_the_running_call_end(
-    method: str, number: signal.Signals, slow_worker: tuple[str, Child]
-) -> None:
-    where, worker = slow_worker
-    with SeedClient(where, timeout=PATIENCE) as client:
-        client.send_bytes(frame(call("1", "slow", method)))
-        worker.wait_for_line("entered", PATIENCE)
-        worker.send_signal(number)
-        assert client.read_message() == {"Result": {"call_id": "1", "object_name": "slow", "value": "ended"}}
-        assert worker.wait(PATIENCE) == 0
-        assert client.call("slow", method)["Error"]["message"] == "No such object 'slow'"
-    assert not [line for line in worker.said if "Traceback" in line or "Warning" in line]

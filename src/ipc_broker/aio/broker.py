@@ -44,7 +44,7 @@ class Broker:
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._closing = False
+        self.closing = False
         self._router: Router | None = None
 
     @property
@@ -89,7 +89,7 @@ class Broker:
     async def close(self) -> None:
         """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all."""
         self._stop_listening()
-        self._closing = True
+        self.closing = True
         if self._router is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.grace):
@@ -151,7 +151,7 @@ class Broker:
         woken.clear()
         if router.backpressure.full and self._timer is None and (deadline := router.next_deadline()) is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
-        if self._closing and not router.calls.in_flight:
+        if self.closing and not router.calls.in_flight:
             self._idle.set()
 
     def _on_timer(self) -> None:
@@ -177,6 +177,8 @@ class _PeerProtocol(asyncio.Protocol):
         # None: uvloop then writes at once instead of at the end of the loop's turn.
         self._transport.set_write_buffer_limits(high=0)
         self._peer = self._broker.joined(self, self._transport)
+        if self._broker.closing:  # it was accepted in the last moment
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         now = self._time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Generator
 from typing import Any, TypeVar, overload
@@ -168,6 +169,8 @@ class Client:
 
     async def _call(self, object: str, method: str, args: Raw, timeout: float | None) -> Raw:
         link = self.link
+        if timeout == math.inf:
+            timeout = None
         if not link.session.ready:
             timeout = await link.wait_ready(timeout)
         loop = link.loop

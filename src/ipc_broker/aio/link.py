@@ -47,6 +47,8 @@ class Link:
         self._reconnecting: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._writable = asyncio.Event()
+        self._takes = True  # the same, quicker to ask
+        self._senseless = ""  # what came that ends the connection
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self.next_timer = math.inf
@@ -58,18 +60,16 @@ class Link:
         opened: asyncio.Future[Welcome | None] = self.loop.create_future()
         try:
             async with asyncio.timeout(timeout):
-                protocol = await open_connection(self.address, lambda: _LinkProtocol(self, opened), timeout)
-                try:
-                    await opened
-                except BaseException:
-                    protocol.transport.abort()
-                    raise
-        except TimeoutError as error:
-            raise ConnectFailed(
-                f"{self.address} accepts connections but did not answer within {timeout:g} s"
-            ) from error
-        except ConnectionLost as error:
-            raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
+                await open_connection(self.address, lambda: _LinkProtocol(self, opened), None)
+                await opened
+        except BaseException as error:
+            opened.cancel()  # a connection that is still being made is not wanted any more
+            self._drop()
+            if isinstance(error, TimeoutError):
+                raise ConnectFailed(f"{self.address} did not answer within {timeout:g} s") from error
+            if isinstance(error, ConnectionLost):
+                raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
+            raise
 
     async def open_patiently(self) -> None:
         """Tries until there is a broker, for ever."""
@@ -119,17 +119,17 @@ class Link:
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self.loop.call_soon(self._flush_soon)
-        elif self.session.queued >= WRITE_EARLY:
-            self.flush()
+        else:
+            self.flush(at_least=WRITE_EARLY)
 
     def _flush_soon(self) -> None:
         self._flush_scheduled = False
         self.flush()
 
-    def flush(self) -> None:
-        """Writes what was collected."""
+    def flush(self, at_least: int = 1) -> None:
+        """Writes what was collected, if it is so many bytes and the kernel takes them."""
         protocol, connection = self._protocol, self.session.connection
-        if protocol is not None and connection is not None and connection.queued:
+        if protocol is not None and connection is not None and connection.queued >= at_least and self._takes:
             protocol.transport.write(connection.data_to_send())
 
     def arm_timer(self, deadline: float) -> None:
@@ -163,7 +163,7 @@ class Link:
             await asyncio.wait([self._reconnecting])
         protocol = self._protocol
         if protocol is not None:
-            self.flush()
+            protocol.transport.write(self.session.data_to_send())
             self._protocol = None
             self.session.connection_lost("the client was closed")
             protocol.transport.close()
@@ -174,16 +174,27 @@ class Link:
                 protocol.transport.abort()
                 await protocol.ended.wait()
 
+    def _drop(self) -> None:
+        """Ends the connection, as if it had never been made."""
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            self.session.connection_lost("it was not wanted any more")
+            protocol.transport.abort()
+
     # What the protocol tells
 
     def made(self, protocol: _LinkProtocol, opened: asyncio.Future[Welcome | None]) -> None:
+        if self.closed or opened.done():
+            protocol.transport.abort()
+            return
         self._protocol = protocol
-        self._writable.set()
+        self._senseless = ""
+        self.writable(True)
         opened.add_done_callback(self._opened)
         self.session.connection_made(self.wake, opened)
 
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
-        if not opened.cancelled() and opened.exception() is None:
+        if not opened.cancelled() and opened.exception() is None and self.session.ready:
             self._ready.set()
 
     def lost(self, protocol: _LinkProtocol, error: Exception | None) -> None:
@@ -192,16 +203,18 @@ class Link:
         was_ready = self.session.ready
         self._protocol = None
         self._ready.clear()
-        self._writable.set()
-        reason = f"the connection to {self.address} was lost ({error or 'the broker closed it'})"
+        self.writable(True)
+        reason = f"the connection to {self.address} was lost ({self._senseless or error or 'the broker closed it'})"
         self.session.connection_lost(reason)
         if was_ready and not self.closed:
             logger.warning("%s; connecting again", reason)
             self._reconnecting = self.loop.create_task(self.open_patiently())
 
     def writable(self, can_write: bool) -> None:
+        self._takes = can_write
         if can_write:
             self._writable.set()
+            self.flush()
         else:
             self._writable.clear()
 
@@ -209,6 +222,7 @@ class Link:
         if isinstance(notice, Invalid):
             logger.warning("%s sent what is no message: %s", self.address, notice.reason)
             if notice.fatal and self._protocol is not None:
+                self._senseless = f"what came is no message: {notice.reason}"
                 self._protocol.transport.abort()
         else:
             logger.warning("the broker refused: %s", notice.message)

@@ -16,21 +16,23 @@ def on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
     if sys.platform != "win32":
+        before = [(number, signal.getsignal(number)) for number in numbers]
         for number in numbers:
             loop.add_signal_handler(number, stop)
         try:
             yield
         finally:
-            for number in numbers:
+            for number, previous in before:
                 loop.remove_signal_handler(number)
+                signal.signal(number, previous)
     else:
 
         def handler(number: int, frame: FrameType | None) -> None:
             loop.call_soon_threadsafe(stop)
 
-        before = [(number, signal.signal(number, handler)) for number in numbers]
+        replaced = [(number, signal.signal(number, handler)) for number in numbers]
         try:
             yield
         finally:
-            for number, previous in before:
+            for number, previous in replaced:
                 signal.signal(number, previous)

@@ -34,6 +34,8 @@ async def open_connection(address: Address, factory: Callable[[], AnyProtocol], 
                 case "tls":
                     raise _no_tls(address)
     except TimeoutError as error:
+        if timeout is None or error.errno is not None:  # the kernel gave up, not we
+            raise connect_failed(address, error) from error
         raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
     except OSError as error:
         raise connect_failed(address, error) from error

@@ -6,6 +6,7 @@ for, it hands the lead to one of the followers. All times are deadlines of `time
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -265,7 +266,7 @@ class Link:
 
 
 def deadline_in(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
+    return None if timeout is None or timeout == math.inf else time.monotonic() + timeout
 
 
 def _lock_timeout(deadline: float | None) -> float:

@@ -56,9 +56,9 @@ def open_transport(address: Address, timeout: float | None) -> Transport:
                 raise ConfigError(
                     f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface"
                 )
-    except TimeoutError as error:
-        raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
     except OSError as error:
+        if isinstance(error, TimeoutError) and error.errno is None and timeout is not None:
+            raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
         reason = error.strerror or str(error)
         raise ConnectFailed(
             f"no broker at {address} ({reason}); start one with: ipc-broker --listen {address}"
