@@ -42,6 +42,8 @@ def parse_address(text: str) -> Address:
     """Raises ConfigError, which shows the accepted forms."""
     scheme, separator, rest = text.partition("://")
     if not separator:
+        if text.startswith(("unix:", "tcp:", "tls:", "pipe:")):
+            raise _wrong(text, "two slashes stand behind the scheme")
         if "/" in text or "\\" in text:
             scheme, rest = "unix", text
         elif ":" in text:

@@ -221,10 +221,10 @@ class _PeerProtocol(asyncio.Protocol):
             else:
                 self._transport.pause_reading()
         if connection.state is _CLOSING:
+            if self._lingering is None:  # what waits with the transport may not be taken either
+                self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
             if not connection.queued:
                 self._transport.close()
-            elif self._lingering is None:
-                self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
 
     def finish(self) -> None:
         """Writes what is queued and closes."""

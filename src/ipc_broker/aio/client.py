@@ -11,11 +11,12 @@ from typing import Any, TypeVar, overload
 from msgspec import Raw
 
 from ..address import resolve_address
+from ..errors import TooLarge
 from ..events import Event
 from ..messages import Welcome
 from ..protocol.codec import NULL
 from ..session import BROKER_OBJECT
-from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, payload_of, value_of
+from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
 from .link import ENOUGH_TO_WRITE, Link
 from .subscription import Callback, Subscription
 
@@ -61,6 +62,7 @@ class Client:
 
     def __init__(self, address: str | None = None, *, name: str = "") -> None:
         self.link = Link(resolve_address(address, os.environ), name)
+        self._undrained = False  # whether something was published since the last drain
 
     @property
     def address(self) -> str:
@@ -117,6 +119,7 @@ class Client:
         if not link.session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
         link.session.publish(object, topic, payload)
+        self._undrained = True
         if link.session.queued > ENOUGH_TO_WRITE:
             await link.wait_writable()
 
@@ -147,13 +150,22 @@ class Client:
                 else:  # the Rust crate's broker has no such events; its own clients ask as often
                     await asyncio.sleep(0.1)
 
-    async def objects(self) -> list[str]:
+    async def objects(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> list[str]:
         """The names of all objects, `rob` among them."""
-        return await self.call(BROKER_OBJECT, "listObjects", returns=list[str])
+        names: list[str] = []
+        try:
+            return await self.call(BROKER_OBJECT, "listObjects", timeout=timeout, returns=list[str])
+        except TooLarge:  # more than one answer holds: page by page
+            while page := await self.call(
+                BROKER_OBJECT, "listObjects", names_after(names), timeout=timeout, returns=list[str]
+            ):
+                names += page
+            return names
 
     async def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before."""
         await self._call(BROKER_OBJECT, "ping", NULL, timeout)
+        self._undrained = False
 
     async def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
@@ -162,7 +174,7 @@ class Client:
     async def leave(self, *, drain: bool) -> None:
         """What leaving the `async with` block does."""
         try:
-            if drain and not self.link.closed:
+            if drain and self._undrained and not self.link.closed:
                 await self.drain()
         finally:
             await self.close()

@@ -106,8 +106,10 @@ class Executor:
             payload = encode_payload(await result)
         except asyncio.CancelledError:
             self._cancelled(call, connection)
-        except Exception as error:
+        except BaseException as error:  # sys.exit in a method ends the call, not the worker
             self._raised(call, connection, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
         else:
             self._session.answer(call, connection, payload)
         finally:
@@ -120,8 +122,10 @@ class Executor:
         context.run(set_current_call, call)
         try:
             payload = encode_payload(context.run(method.function, *arguments[0], **arguments[1]))
-        except Exception as error:
+        except BaseException as error:
             self._raised(call, connection, error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
         else:
             self._session.answer(call, connection, payload)
 
@@ -138,7 +142,7 @@ class Executor:
     def _cancelled(self, call: Call, connection: Connection) -> None:
         self._session.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
 
-    def _raised(self, call: Call, connection: Connection, error: Exception) -> None:
+    def _raised(self, call: Call, connection: Connection, error: BaseException) -> None:
         kind = type(error).__name__
         if isinstance(error, Unsendable):
             kind, message = "TypeError", f"'{call.method}' returned what cannot be sent: {error}"
@@ -148,15 +152,15 @@ class Executor:
         self._session.fail(call, connection, "remote_error", message, type=kind)
 
 
-def _outcome(method: Method, arguments: Arguments) -> tuple[Any, Exception | None]:
-    """A future cannot hold every exception: not StopIteration, for one."""
+def _outcome(method: Method, arguments: Arguments) -> tuple[Any, BaseException | None]:
+    """A future cannot hold every exception: not StopIteration, for one, and SystemExit would end the loop."""
     try:
         return method.function(*arguments[0], **arguments[1]), None
-    except Exception as error:
+    except BaseException as error:
         return None, error
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as another:

@@ -63,10 +63,11 @@ class Link:
                 await open_connection(self.address, lambda: _LinkProtocol(self, opened), None)
                 await opened
         except BaseException as error:
+            accepted = "accepts connections but did not answer" if self._protocol is not None else "did not answer"
             opened.cancel()  # a connection that is still being made is not wanted any more
             self._drop()
             if isinstance(error, TimeoutError):
-                raise ConnectFailed(f"{self.address} did not answer within {timeout:g} s") from error
+                raise ConnectFailed(f"{self.address} {accepted} within {timeout:g} s") from error
             if isinstance(error, ConnectionLost):
                 raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
             raise

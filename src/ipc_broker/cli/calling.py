@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from ..errors import call_error
+from ..messages import Error, Invalid
 from .connecting import checked_address, checked_names, connected, json_line
 from .output import write_result
 from .render import render_name, render_text
@@ -25,13 +27,18 @@ def send(request: Request) -> None:
     address = checked_address(request)
     value = parse_arguments(request.rest)
     with connected(address, request) as client:
+        refusals: list[Error | Invalid] = []
+        client.link.session.on_notice = refusals.append
         client.publish(object_name, topic, value)
         client.drain(request.patience)
+        for refusal in refusals:
+            if isinstance(refusal, Error):
+                raise call_error(refusal.code, refusal.message, object=object_name, delivered="no")
 
 
 def list_objects(request: Request) -> None:
     with connected(checked_address(request), request) as client:
-        names = client.call("rob", "listObjects", timeout=request.patience, returns=list[str])
+        names = client.objects(timeout=request.patience)
     write_result(json_line(names) if request.json else "".join(f"{render_name(name)}\n" for name in names))
 
 

@@ -40,7 +40,7 @@ from .words import UsageError as UsageError
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import TypeAlias
+    from typing import BinaryIO, TypeAlias
 
     JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
@@ -63,14 +63,25 @@ _WHAT_IS_POSSIBLE = (
 )
 
 
+MOST_BYTES = 64 * 1024 * 1024
+"""Read from a file or standard input: more than any frame holds."""
+
+
 def read_source(source: str) -> str:
     """All of standard input (`-`) or of the file `source`, as text. Raises OSError or UnicodeDecodeError."""
     if source == "-":
         if sys.stdin is None:
             raise OSError("standard input is closed")
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        return _read_bounded(sys.stdin.buffer)
     with open(source, "rb") as file:
-        return file.read().decode("utf-8-sig")
+        return _read_bounded(file)
+
+
+def _read_bounded(file: BinaryIO) -> str:
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(f"it holds more than {MOST_BYTES} bytes, which no frame does")
+    return data.decode("utf-8-sig")
 
 
 def parse_arguments(words: Sequence[str], *, read: Callable[[str], str] = read_source) -> JsonValue:

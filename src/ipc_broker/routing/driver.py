@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..messages import Call, Hello, Result, Welcome
-from ..protocol.codec import encode
+from ..protocol.codec import encode, encode_name
 from ..protocol.framing import HEADER_SIZE
 from ..protocol.payload import decode_payload, encode_payload, reason_of
 from .names import BROKER_OBJECT
@@ -17,6 +18,9 @@ from .peer import Peer
 
 if TYPE_CHECKING:
     from .router import Router
+
+PAGE_MARGIN = 8192
+"""Bytes of an answer that are left for its call id and all else around a page of names."""
 
 FEATURES = ("multiplex",)
 ENCODINGS = ("json",)
@@ -28,6 +32,11 @@ class Refused(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ListObjects(Struct):
+    after: str | None = None
+    """Only names behind this one, in order, and as many as fit into an answer."""
 
 
 class Unregister(Struct, forbid_unknown_fields=True):
@@ -106,7 +115,18 @@ class Driver:
         )
 
     def _list_objects(self, peer: Peer, args: Raw, now: float) -> list[str]:
-        return sorted([*self._router.names, BROKER_OBJECT])
+        names = sorted([*self._router.names, BROKER_OBJECT])
+        page = decode_payload(args, ListObjects) if bytes(args).startswith(b"{") else None
+        if page is None or page.after is None:
+            return names
+        room = self._router.limits.max_frame - PAGE_MARGIN
+        listed: list[str] = []
+        for name in names[bisect_right(names, page.after) :]:
+            room -= len(encode_name(name)) + 1
+            if room < 0:
+                break
+            listed.append(name)
+        return listed
 
     def _ping(self, peer: Peer, args: Raw, now: float) -> str:
         return "pong"

@@ -30,6 +30,7 @@ class Peer:
         "held_events",
         "id",
         "input_ended",
+        "invalid_messages",
         "lagging",
         "missed",
         "name",
@@ -58,6 +59,7 @@ class Peer:
         self.calls: dict[str, PendingCall] = {}
         self.serving: dict[str, PendingCall] = {}
         self.input_ended = False
+        self.invalid_messages = 0
         self.shell: Any = None  # whatever the shell keeps here, to find its part of the connection
         # A seed peer's events wait here while it waits for an answer, which it would take them for.
         self.held_events: list[bytes] = []

@@ -46,6 +46,12 @@ from .subscriptions import Subscriptions
 
 logger = logging.getLogger("ipc_broker")
 
+MOST_INVALID = 1000
+"""Bodies that are no messages after which a connection is closed: it would only keep the broker busy."""
+
+MOST_LOGGED = 3
+"""Of these, for each connection: a log that a peer can fill hides what others did."""
+
 _LONGEST_TEXT = 2048  # of an error's message, which may quote what was sent: the frame must stay under the limit
 
 
@@ -309,14 +315,14 @@ class Router:
             return
         peer.connection.send(Registered(name))
         self._announce("object.registered", name, now)
-        logger.info("%s serves '%s'", peer.describe(), name)
+        logger.info("%s serves %r", peer.describe(), name)
 
     def unregister(self, peer: Peer, name: str, now: float) -> bool:
         """False when the name was not the peer's. The calls it was given stay with it."""
         if not self.names.unregister(name, peer):
             return False
         self._announce("object.lost", name, now)
-        logger.info("%s no longer serves '%s'", peer.describe(), name)
+        logger.info("%s no longer serves %r", peer.describe(), name)
         return True
 
     def lose_calls(self, worker: Peer, why: str, now: float, object_name: str | None = None) -> None:
@@ -327,7 +333,7 @@ class Router:
 
     def _register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
         logger.warning(
-            "%s wants '%s' to be started by the service '%s': ignored, this broker starts no services",
+            "%s wants %r to be started by the service %r: ignored, this broker starts no services",
             peer.describe(),
             wish.object_name,
             wish.service_name,
@@ -341,11 +347,18 @@ class Router:
 
     def _invalid(self, peer: Peer, message: Invalid, frame: bytes, now: float) -> None:
         self.totals.invalid_messages += 1
-        logger.warning("%s sent what is no message: %s", peer.describe(), message.reason)
+        if peer not in self.peers:
+            return  # it was closed for those that came before
+        peer.invalid_messages += 1
+        if peer.invalid_messages <= MOST_LOGGED:
+            logger.warning("%s sent what is no message: %s", peer.describe(), message.reason)
         self.refuse(peer, message.call_id, BROKER_OBJECT, message.code, message.reason)
         if message.call_id is None:  # it may have been an answer, and nobody can tell to which call
             self.lose_calls(peer, f"its worker sent what is no message ({message.reason})", now)
         if message.fatal:
+            self.retire(peer, now)
+        elif peer.invalid_messages >= MOST_INVALID:
+            logger.warning("%s is disconnected: it sent %d bodies that are no messages", peer.describe(), MOST_INVALID)
             self.retire(peer, now)
 
     def refuse(

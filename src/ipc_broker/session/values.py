@@ -35,6 +35,11 @@ def value_of(payload: Raw, returns: Any, object_name: str, method: str) -> Any:
         raise mismatch from error
 
 
+def names_after(names: list[str]) -> dict[str, str]:
+    """The arguments of `rob.listObjects` for the page behind these names."""
+    return {"after": names[-1] if names else ""}
+
+
 class ObjectProxy:
     """An object somewhere on the bus; its attributes are its methods. What they return, `call` decides."""
 

@@ -7,12 +7,12 @@ import time
 from typing import Any, Self, TypeVar, overload
 
 from ..address import resolve_address
-from ..errors import ClientClosed, ConnectionLost
+from ..errors import ClientClosed, ConnectionLost, TooLarge
 from ..events import Event
 from ..messages import Welcome
 from ..protocol.codec import NULL
 from ..session import BROKER_OBJECT
-from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, payload_of, value_of
+from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
 from .link import Link, deadline_in
 from .subscription import Subscription
 
@@ -37,6 +37,7 @@ class Client:
     def __init__(self, address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> None:
         self.link = Link(resolve_address(address, os.environ), name, timeout)
         self._subscriptions: set[Subscription] = set()
+        self._undrained = False  # whether something was published since the last drain
 
     @property
     def address(self) -> str:
@@ -56,7 +57,7 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         try:
-            if kind is None and not self.link.closed:
+            if kind is None and self._undrained and not self.link.closed:
                 self.drain()
         finally:
             self.close()
@@ -84,6 +85,7 @@ class Client:
 
     def publish(self, object: str, topic: str, value: Any = None) -> None:
         """Returns when the event is with the kernel. `drain` tells when it was routed."""
+        self._undrained = True
         self.link.publish(object, topic, payload_of(value, object, topic), deadline_in(DEFAULT_TIMEOUT))
 
     def subscribe(self, object: str, topic: str) -> Subscription:
@@ -123,13 +125,22 @@ class Client:
         except TimeoutError:
             raise TimeoutError(f"nobody serves '{object}' after {timeout:g} s") from None
 
-    def objects(self) -> list[str]:
+    def objects(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> list[str]:
         """The names of all objects, `rob` among them."""
-        return self.call(BROKER_OBJECT, "listObjects", returns=list[str])
+        names: list[str] = []
+        try:
+            return self.call(BROKER_OBJECT, "listObjects", timeout=timeout, returns=list[str])
+        except TooLarge:  # more than one answer holds: page by page
+            while page := self.call(
+                BROKER_OBJECT, "listObjects", names_after(names), timeout=timeout, returns=list[str]
+            ):
+                names += page
+            return names
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before."""
         self.link.call(BROKER_OBJECT, "ping", NULL, timeout)
+        self._undrained = False
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
