@@ -25,38 +25,35 @@ class PendingCall(Struct, gc=False):
 class PendingCalls:
     """The calls in flight of one connection, and their deadlines."""
 
-    __slots__ = ("_calls", "_deadlines", "next_deadline")
+    __slots__ = ("_deadlines", "next_deadline", "waiting")
 
     def __init__(self) -> None:
-        self._calls: dict[str, PendingCall] = {}
+        self.waiting: dict[str, PendingCall] = {}
         self._deadlines: Deadlines[str] = Deadlines()
         self.next_deadline = self._deadlines.next_deadline
 
-    def __len__(self) -> int:
-        return len(self._calls)
-
     def add(self, call_id: str, reply: Reply, object_name: str, method: str, now: float, timeout: float | None) -> None:
         bucket = self._deadlines.add(call_id, now + timeout) if timeout is not None else None
-        self._calls[call_id] = PendingCall(reply, object_name, method, timeout, bucket)
+        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket)
 
     def take(self, call_id: str) -> PendingCall | None:
-        call = self._calls.pop(call_id, None)
+        call = self.waiting.pop(call_id, None)
         if call is not None and call.bucket is not None:
             del call.bucket[call_id]
         return call
 
     def expire(self, now: float) -> None:
         for call_id in self._deadlines.expired(now):
-            call = self._calls.pop(call_id)
+            call = self.waiting.pop(call_id)
             _refuse(call.reply, deadline_exceeded(call.object_name, call.method, call.timeout))
 
     def lose(self, reason: str) -> None:
         """The connection is gone."""
-        for call in self._calls.values():
+        for call in self.waiting.values():
             if call.bucket is not None:
                 call.bucket.clear()
             _refuse(call.reply, ConnectionLost(reason, object=call.object_name, method=call.method))
-        self._calls.clear()
+        self.waiting.clear()
 
 
 Question = tuple[str, ...]

@@ -89,7 +89,7 @@ class Session:
 
     @property
     def calls_in_flight(self) -> int:
-        return len(self._calls)
+        return len(self._calls.waiting)
 
     # The connection
 
