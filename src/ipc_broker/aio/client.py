@@ -118,9 +118,8 @@ class Client:
         payload = payload_of(value, object, topic)
         if not link.session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
-        link.session.publish(object, topic, payload)
         self._undrained = True
-        if link.session.queued > ENOUGH_TO_WRITE:
+        if link.session.publish(object, topic, payload) > ENOUGH_TO_WRITE:
             await link.wait_writable()
 
     def subscribe(self, object: str, topic: str, *, callback: Callback | None = None) -> Subscription:

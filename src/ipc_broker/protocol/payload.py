@@ -47,7 +47,8 @@ def encode_payload(value: Any) -> Raw:
             if not _PLAIN_ITEMS(map(type, value)):
                 _refuse_unsayable(_builtins(value), "$")
         elif kind is float:
-            _refuse_unsayable(value, "$")
+            if not isfinite(value):
+                _refuse_unsayable(value, "$")
         elif kind not in _ALWAYS_PLAIN:
             _refuse_unsayable(_builtins(value), "$")
     except RecursionError as error:

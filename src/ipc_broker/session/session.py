@@ -171,12 +171,16 @@ class Session:
 
     # Events
 
-    def publish(self, object_name: str, topic: str, value: Raw) -> None:
-        """Raises TooLarge, InvalidArgs."""
+    def publish(self, object_name: str, topic: str, value: Raw) -> int:
+        """Gives the bytes that wait for the shell to write them. Raises TooLarge, InvalidArgs."""
         frame = publish_frame(object_name, topic, value)
         if len(frame) > self._frame_limit:
             raise TooLarge(self._over_frame_limit(frame, f"the event '{topic}' of '{object_name}'"), object=object_name)
-        self._require_connection().send_frame(frame)
+        connection = self.connection
+        if connection is None or not self.ready:
+            connection = self._require_connection()
+        connection.send_frame(frame)
+        return connection.queued
 
     def subscribe(self, object_name: str, topic: str, sink: Sink, reply: Reply) -> None:
         """`reply` gets None as soon as every event will come to `sink`. Raises InvalidArgs."""
