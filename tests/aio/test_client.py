@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ipc_broker.aio.client import Client
 from ipc_broker.errors import (
     ClientClosed,
     ConnectionLost,
+    DeadlineExceeded,
     IPCError,
 )
 from tests.aio.bus import AnyBroker, broker_at, bus, serving, until_lost
@@ -30,6 +32,19 @@ async def test_has_and_objects(any_broker: AnyBroker) -> None:
             assert sorted(await client.objects()) == ["echo", "math", "rob"]
         await until_lost(client, "math")
         assert await client.objects() == ["rob"]
+
+
+async def test_objects_are_listed_however_many_there_are(address: str) -> None:
+    names = [f"{number:03}" + "n" * 1000 for number in range(150)]  # one answer holds 65
+    async with bus(address, **{name: Echo() for name in names}) as client:
+        assert await client.objects() == [*names, "rob"]
+
+
+async def test_objects_ends_with_its_timeout(address: str) -> None:
+    async with broker_at(address) as broker, connect(broker.addresses[0]) as client:
+        with pytest.raises(DeadlineExceeded):
+            await client.objects(timeout=0)
+        assert await client.objects(timeout=None) == ["rob"]
 
 
 async def test_wait_for_returns_when_the_object_comes(any_broker: AnyBroker) -> None:
@@ -128,6 +143,30 @@ async def test_publishing_more_than_the_kernel_takes_waits_and_loses_nothing(add
 
 # Leaving and closing
 
+
+async def test_leaving_the_block_without_a_broker_is_quiet_where_nothing_can_be_lost(any_broker: AnyBroker) -> None:
+    async with AsyncExitStack() as clients:
+        async with any_broker() as address:
+            silent = await clients.enter_async_context(connect(address))
+            drained = await clients.enter_async_context(connect(address))
+            assert not await silent.has("math")
+            await drained.publish("sensor", "temperature", 1)
+            await drained.drain()
+        async with asyncio.timeout(5):
+            await clients.aclose()
+    assert (silent.link.closed, drained.link.closed) == (True, True)
+
+
+async def test_leaving_the_block_asks_only_when_something_was_published_since_the_last_drain(address: str) -> None:
+    async with broker_at(address) as broker:
+        for published, drained, asked in ((0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 1, 1)):
+            before = broker.router.totals.calls
+            async with connect(broker.addresses[0]) as client:
+                for _ in range(published):
+                    await client.publish("sensor", "temperature", 1)
+                for _ in range(drained):
+                    await client.drain()
+            assert broker.router.totals.calls - before == 1 + asked  # hello is one
 
 @pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError, KeyError])
 async def test_leaving_the_block_on_an_exception_never_hangs(kind: type[BaseException], address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 from typing import Any
 
@@ -20,6 +21,10 @@ from tests.aio.objects import Calculator, Echo, Gate, cancelled, entered, let_th
 class Broken(Exception):
     def __str__(self) -> str:
         raise RuntimeError("this exception cannot even be shown")
+
+
+class Ends(BaseException):
+    """Like those that end programs."""
 
 
 class Picky(Struct):
@@ -58,6 +63,12 @@ def _do(what: str) -> Any:
             raise ZeroDivisionError
         case "StopIteration":
             raise StopIteration("over")
+        case "SystemExit":
+            sys.exit("over")
+        case "GeneratorExit":
+            raise GeneratorExit("over")
+        case "Ends":
+            raise Ends("over")
         case "Broken":
             raise Broken
         case "surrogate":
@@ -109,6 +120,24 @@ async def test_exceptions_that_are_awkward_to_pass_on_answer_too(
             await client.call("it", way, [what], timeout=2)
         with pytest.raises(RemoteError, match=r"^wrong value$"):
             await client.call("it", way, ["ValueError"], timeout=2)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("target", [Raises, Dynamic])
+@pytest.mark.parametrize("kind", ["SystemExit", "GeneratorExit", "Ends", "StopIteration"])
+async def test_what_would_end_a_program_ends_the_call_only(kind: str, target: type, way: str, address: str) -> None:
+    async with bus(address, it=target(), gate=(gate := Gate())) as client:
+        other = asyncio.ensure_future(client.call("gate", "wait", "well"))
+        await entered(gate)
+        for _ in range(2):
+            with pytest.raises(RemoteError, match="over|StopIteration") as caught:
+                await client.call("it", way, [kind], timeout=5)
+            assert (caught.value.code, caught.value.delivered) == ("remote_error", "yes")
+            # A coroutine cannot raise StopIteration: Python makes it a RuntimeError that says so.
+            passes = kind != "StopIteration" or (target is Raises and way == "at_once")
+            assert caught.value.type == (kind if passes else "RuntimeError")
+        let_through(gate)
+        assert await other == "well"
 
 
 @pytest.mark.parametrize("way", WAYS)

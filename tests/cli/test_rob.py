@@ -93,6 +93,15 @@ def test_send_exits_once_the_event_is_routed(bus: str) -> None:
         assert getattr(event, "value", None) == "25.6°C"
 
 
+def test_an_event_that_the_broker_refuses(bus: str) -> None:
+    expected = "rob: only the broker publishes as 'rob' (permission_denied)\n"
+    assert rob("send", "rob", "x", address=bus) == Ended(1, "", expected)
+    ended = rob("send", "rob", "object.lost", "s", "math", "--json", address=bus)
+    assert (ended.status, ended.output) == (1, "")
+    refusal = json.loads(ended.errors)
+    assert (refusal["code"], refusal["object"], refusal["delivered"]) == ("permission_denied", "rob", "no")
+
+
 def test_list(bus: str) -> None:
     assert rob("list", address=bus) == Ended(0, "echo\nmath\nrob\n", "")
     assert rob("list", "--json", address=bus) == Ended(0, '["echo","math","rob"]\n', "")

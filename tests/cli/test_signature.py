@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipc_broker.cli import signature
 from ipc_broker.cli.signature import MAX_DEPTH, UsageError, parse_arguments, read_source
 
 if TYPE_CHECKING:
@@ -198,6 +199,20 @@ def test_read_source_takes_text_as_it_stands(tmp_path: Path, monkeypatch: pytest
     assert read_source(str(file)) == "é\r\n\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("°C\n".encode()), encoding="latin-1"))
     assert read_source("-") == "°C\n"
+
+
+def test_what_is_read_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device or a pipe may never end, and no frame holds so much."""
+    assert signature.MOST_BYTES == 64 * 1024 * 1024
+    monkeypatch.setattr(signature, "MOST_BYTES", 10)
+    file = tmp_path / "text"
+    file.write_bytes(b"x" * 10)
+    assert parse("s", f"@{file}", read=read_source) == "x" * 10
+    file.write_bytes(b"x" * 11)
+    message = f"cannot read the file {str(file)!r}: it holds more than 10 bytes"
+    assert message in usage_error("s", f"@{file}", read=read_source)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x" * 11)))
+    assert "cannot read standard input: it holds more than 10 bytes" in usage_error("s", "-", read=read_source)
 
 
 def test_a_closed_stdin_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

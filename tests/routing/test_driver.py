@@ -208,6 +208,56 @@ def test_a_list_of_objects_over_the_frame_limit_is_an_error(bus: Bus, kind: Call
     assert ask(peer, "ping") == "pong"
 
 
+LONG_NAMES = [f"{number:03}" + "n" * 1000 for number in range(150)]
+ESCAPED_NAMES = [f"{number:03}" + "\x01" * 1021 for number in range(30)]  # six bytes for each of its characters
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+@pytest.mark.parametrize("names", [LONG_NAMES, ESCAPED_NAMES, ["math"]], ids=["long", "escaped", "one"])
+@pytest.mark.parametrize("limit", [32_768, 65_536])
+def test_pages_hold_all_objects_in_order(limit: int, names: list[str], kind: Callable[..., RawPeer]) -> None:
+    bus = Bus(Limits(max_frame=limit))
+    RawPeer(bus, *names)
+    peer = kind(bus)
+    found: list[Json] = []
+    pages = 0
+    while page := ask(peer, "listObjects", {"after": found[-1] if found else ""}):
+        assert isinstance(page, list)
+        found += page
+        pages += 1
+    assert found == sorted([*names, "rob"])
+    assert (pages == 1) == (names == ["math"])
+
+
+def test_a_page_is_as_long_as_an_answer_with_the_longest_call_id_holds(bus: Bus) -> None:
+    """Nothing of it is lost to the frame limit, and not much of the limit is left unused."""
+    RawPeer(bus, *LONG_NAMES)
+    peer = RawPeer(bus)
+    call_id = "\x01" * 1024
+    peer.send(call(call_id, "rob", "listObjects", {"after": ""}))
+    [body] = [raw[4:] for raw in peer.receive_frames()]
+    assert b"Result" in body
+    assert 56_000 < len(body) <= 65_536
+
+
+def test_a_page_begins_behind_a_name_that_nobody_has(bus: Bus) -> None:
+    peer = RawPeer(bus, "text", "math")
+    assert ask(peer, "listObjects", {"after": "m"}) == ["math", "rob", "text"]
+    assert ask(peer, "listObjects", {"after": "math"}) == ["rob", "text"]
+    assert ask(peer, "listObjects", {"after": "rocket"}) == ["text"]
+    assert ask(peer, "listObjects", {"after": "text"}) == []
+
+
+@pytest.mark.parametrize("args", [None, {}, {"after": None}, {"before": "rob"}, [], "rob", 1])
+def test_other_arguments_of_list_objects_mean_all(bus: Bus, args: Json) -> None:
+    assert ask(RawPeer(bus, "math"), "listObjects", args) == ["math", "rob"]
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+def test_a_page_after_what_is_no_name_is_refused(bus: Bus, kind: Callable[..., RawPeer]) -> None:
+    assert "$.after" in str(refusal(kind(bus), "listObjects", {"after": 1})["message"])
+
+
 def test_unknown_methods_are_null_to_seed_peers_and_an_error_to_extended_ones(bus: Bus) -> None:
     assert ask(RawPeer(bus), "nosuch", {"a": 1}) is None
     refused = refusal(extended_peer(bus), "nosuch")

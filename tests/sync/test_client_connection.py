@@ -224,10 +224,39 @@ def test_events_that_the_broker_sent_before_it_went_come_first() -> None:
 
 
 def test_leaving_the_block_without_a_broker_says_so(bus: Bus) -> None:
+    """What was published may not have been routed."""
     with pytest.raises(errors.ConnectionLost), connect(bus.address) as client:
+        client.publish("sensor", "heat", 1)
         bus.stop_broker()
     with pytest.raises(errors.ClientClosed):
         client.has("math")
+
+
+def test_leaving_the_block_without_a_broker_is_quiet_where_nothing_can_be_lost(bus: Bus) -> None:
+    with connect(bus.address) as silent, connect(bus.address) as drained:
+        assert silent.has("math")
+        drained.publish("sensor", "heat", 1)
+        drained.drain()
+        bus.stop_broker()
+    for client in (silent, drained):
+        with pytest.raises(errors.ClientClosed):
+            client.has("math")
+
+
+def test_a_drain_that_failed_leaves_something_to_drain(bus: Bus) -> None:
+    with pytest.raises(errors.ConnectionLost), connect(bus.address) as client:
+        client.publish("sensor", "heat", 1)
+        bus.stop_broker()
+        with pytest.raises(errors.ConnectionLost):
+            client.drain()
+
+
+def test_leaving_the_block_asks_only_when_something_was_published_since_the_last_drain() -> None:
+    with ScriptedBroker() as broker:
+        with broker.connect() as silent:
+            pass
+        assert broker.read_frame() == b""
+        assert silent.link.closed
 
 
 def test_a_stream_that_cannot_be_followed_ends_the_connection() -> None:

@@ -106,7 +106,9 @@ class Link:
             if type(error) is TimeoutError:
                 raise deadline_exceeded(object_name, method, timeout) from None
             raise
-        value: Raw = answer.result()
+        if answer.exception is not None:
+            raise answer.exception
+        value: Raw = answer.value
         return value
 
     def ask(self, question: Callable[[Answer], None], deadline: float | None) -> Any:
@@ -225,7 +227,7 @@ class Link:
 
     def _flush(self, deadline: float | None) -> None:
         """Raises TimeoutError when the kernel does not take all in time; the next flush goes on with the rest."""
-        if not self._sending.acquire(timeout=_lock_timeout(deadline)):
+        if not (self._sending.acquire(blocking=False) or self._sending.acquire(timeout=_lock_timeout(deadline))):
             raise TimeoutError(f"the broker at {self.address} takes nothing")
         try:
             with self._lock:
