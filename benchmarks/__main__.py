@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from .bare import Bare
 from .calls import CallsInFlight, SequentialCalls
 from .commands import CommandLine
 from .events import Events
@@ -49,6 +50,7 @@ def benchmarks(rounds: int, *, quick: bool) -> list[Benchmark]:
         SequentialCalls("blocking", goal=1.7),
         SequentialCalls("asyncio", goal=2.2),
         CallsInFlight(),
+        Bare(),
         Events(subscribers=(1,), goal=450_000),
         Events(subscribers=(4, 4), goal=1_000_000),
         CommandLine(pairs=3 if quick else max(5, -(-PAIRS // rounds))),
