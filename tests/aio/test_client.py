@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,8 +20,10 @@ from ipc_broker.errors import (
     DeadlineExceeded,
     IPCError,
 )
-from tests.aio.bus import AnyBroker, broker_at, bus, serving, until_lost
+from tests.aio.bus import AnyBroker, Peer, broker_at, bus, serving, until, until_lost
 from tests.aio.objects import Calculator, Echo, Gate, entered, let_through
+from tests.messages import result
+from tests.seed.frames import frame, read_frame
 
 # Names
 
@@ -41,10 +45,14 @@ async def test_objects_are_listed_however_many_there_are(address: str) -> None:
 
 
 async def test_objects_ends_with_its_timeout(address: str) -> None:
-    async with broker_at(address) as broker, connect(broker.addresses[0]) as client:
-        with pytest.raises(DeadlineExceeded):
-            await client.objects(timeout=0)
-        assert await client.objects(timeout=None) == ["rob"]
+    async def answer_hello_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = json.loads(await read_frame(reader))["Call"]
+        writer.write(frame(result(hello["call_id"], "rob")))
+        await reader.read()
+
+    async with Peer(answer_hello_only).at(address) as where, connect(where) as client:
+        with pytest.raises(DeadlineExceeded, match=r"did not answer 'listObjects' within 0\.05 s"):
+            await client.objects(timeout=0.05)
 
 
 async def test_wait_for_returns_when_the_object_comes(any_broker: AnyBroker) -> None:
@@ -157,6 +165,21 @@ async def test_leaving_the_block_without_a_broker_is_quiet_where_nothing_can_be_
     assert (silent.link.closed, drained.link.closed) == (True, True)
 
 
+async def test_leaving_the_block_without_a_broker_says_so(
+    any_broker: AnyBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was published may not have been routed. It waits for a broker as long as a drain does."""
+    async with AsyncExitStack() as block:
+        async with any_broker() as address:
+            client = await block.enter_async_context(connect(address))
+            await client.publish("sensor", "temperature", 1)
+        await until(lambda: not client.link.session.ready)
+        monkeypatch.setattr(client, "drain", partial(client.drain, 0.05))
+        with pytest.raises(DeadlineExceeded, match=r"no connection to .* within 0\.05 s"):
+            await block.aclose()
+    assert client.link.closed
+
+
 async def test_leaving_the_block_asks_only_when_something_was_published_since_the_last_drain(address: str) -> None:
     async with broker_at(address) as broker:
         for published, drained, asked in ((0, 0, 0), (1, 0, 1), (1, 1, 1), (0, 1, 1)):
@@ -167,6 +190,7 @@ async def test_leaving_the_block_asks_only_when_something_was_published_since_th
                 for _ in range(drained):
                     await client.drain()
             assert broker.router.totals.calls - before == 1 + asked  # hello is one
+
 
 @pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError, KeyError])
 async def test_leaving_the_block_on_an_exception_never_hangs(kind: type[BaseException], address: str) -> None:

@@ -130,7 +130,7 @@ async def test_what_would_end_a_program_ends_the_call_only(kind: str, target: ty
         other = asyncio.ensure_future(client.call("gate", "wait", "well"))
         await entered(gate)
         for _ in range(2):
-            with pytest.raises(RemoteError, match="over|StopIteration") as caught:
+            with pytest.raises(RemoteError, match=r"over|StopIteration") as caught:
                 await client.call("it", way, [kind], timeout=5)
             assert (caught.value.code, caught.value.delivered) == ("remote_error", "yes")
             # A coroutine cannot raise StopIteration: Python makes it a RuntimeError that says so.

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from ipc_broker.config import Limits
+from ipc_broker.routing.router import MOST_INVALID, MOST_LOGGED
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error_of, event, publish, register, result, subscribe
-from tests.seed.frames import Message
+from tests.seed.frames import Message, frame_of
 
 LIMITS = Limits(outbox=10_000)
 KINDS: list[Callable[..., RawPeer]] = [RawPeer, extended_peer]
@@ -97,6 +98,69 @@ def test_a_peer_that_leaves_the_brokers_own_answers_beyond_the_outbox_limit_is_c
     assert "(outbox)" not in repr(answers)
     assert error_of(reason)["message"] == f"over {LIMITS.outbox} bytes of answers were left unread (outbox)"
     assert peer.ended
+
+
+NO_MESSAGES: dict[str, bytes] = {
+    "no JSON": frame_of(b"garbage"),
+    "no fields": frame_of(b'{"Call":{"call_id":"1"}}'),
+    "an unknown type": frame_of(b'{"Nonsense":{}}'),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("body", NO_MESSAGES)
+@pytest.mark.parametrize("together", [1, MOST_INVALID])
+def test_a_peer_that_keeps_sending_what_is_no_message_is_closed(
+    together: int, body: str, kind: Callable[..., RawPeer], caplog: pytest.LogCaptureFixture
+) -> None:
+    bus = Bus()
+    other, peer = RawPeer(bus), kind(bus, "math", "text")
+    peer.subscribe("sensor", "temperature")
+    answers: list[Message] = []
+    for sent in range(MOST_INVALID // together):
+        assert not peer.peer.closing, sent
+        peer.send_bytes(NO_MESSAGES[body] * together)
+        answers += peer.receive()
+    assert peer.ended
+    assert len(answers) == MOST_INVALID
+    assert {error_of(answer)["object_name"] for answer in answers} == {"rob"}
+    assert bus.router.totals.invalid_messages == MOST_INVALID
+    assert bus.router.peers == {other.peer}
+    other.register("math", "text")
+    other.disconnect()
+    bus.assert_empty()
+    complaints = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(complaints) == MOST_LOGGED + 1
+    assert all("sent what is no message" in complaint for complaint in complaints[:-1])
+    assert complaints[-1] == f"connection 2 is disconnected: it sent {MOST_INVALID} bodies that are no messages"
+
+
+def test_what_is_no_message_is_counted_and_logged_for_each_connection(
+    bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    peers = [RawPeer(bus) for _ in range(3)]
+    for peer in peers:
+        for _ in range(MOST_INVALID - 1):
+            peer.send_bytes(NO_MESSAGES["no JSON"])
+            peer.receive()
+        peer.send(ASKED["HasObject"])
+        assert peer.receive() == [{"HasObjectResult": {"object_name": "math", "exists": False}}]
+    assert not any(peer.ended for peer in peers)
+    assert bus.router.totals.invalid_messages == 3 * (MOST_INVALID - 1)
+    assert len(caplog.records) == 3 * MOST_LOGGED
+
+
+def test_what_a_peer_sends_beyond_the_last_body_that_is_forgiven_costs_nothing_more(bus: Bus) -> None:
+    peer = RawPeer(bus)
+    peer.link.stop_taking()
+    peer.send_bytes(NO_MESSAGES["no JSON"] * (3 * MOST_INVALID))
+    bus.settle()
+    assert peer.peer.closing
+    peer.link.take_again()
+    assert len(peer.receive()) == MOST_INVALID
+    assert peer.ended
+    assert bus.router.totals.invalid_messages == 3 * MOST_INVALID
+    bus.assert_empty()
 
 
 def test_one_batch_of_questions_may_be_over_the_limit_for_as_long_as_it_takes_to_be_read(bus: Bus) -> None:

@@ -177,6 +177,26 @@ def test_a_refused_registration_is_no_event(bus: Bus) -> None:
     assert watcher.receive() == []
 
 
+def test_no_name_can_forge_a_line_of_the_log(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "ipc_broker")
+    name = "math\n\x1b[2J WARNING forged\r\u2028"
+    peer = extended_peer(bus, name, name=name)
+    peer.send(
+        {"RegisterService": {"object_name": name, "service_name": name}},
+        {name: {}},
+        call(f"{peer.prefix}1", "rob", "unregister", {"object_name": name}),
+    )
+    peer.receive()
+    second = extended_peer(bus, name, name=name)
+    peer.send(register(name))
+    peer.receive()
+    second.disconnect()
+    assert len(caplog.records) == 6  # served, service, no message, lost, served, lost
+    for record in caplog.records:
+        assert "math\\n" in record.getMessage()
+        assert record.getMessage().isprintable()
+
+
 def test_only_the_broker_publishes_as_rob(bus: Bus) -> None:
     watcher = RawPeer(bus)
     watcher.subscribe("rob", "object.lost")

@@ -53,7 +53,7 @@ def test_a_call_is_taken_once(calls: PendingCalls) -> None:
     assert call is not None
     assert (call.reply, call.object_name, call.method) == (answer, "math", "add")
     assert calls.take("1") is None
-    assert len(calls) == 0
+    assert len(calls.waiting) == 0
 
 
 def test_only_the_calls_whose_time_has_come_expire(calls: PendingCalls) -> None:
@@ -71,7 +71,7 @@ def test_only_the_calls_whose_time_has_come_expire(calls: PendingCalls) -> None:
     assert isinstance(later.error, TimeoutError)
     assert not never.done()
     assert calls.next_deadline() is None
-    assert len(calls) == 1
+    assert len(calls.waiting) == 1
 
 
 def test_an_answered_call_leaves_no_deadline(calls: PendingCalls) -> None:
@@ -91,7 +91,7 @@ def test_a_lost_connection_ends_every_call_and_leaves_no_deadline(calls: Pending
         assert isinstance(answer.error, ConnectionError)
         assert answer.error.message == "the broker went away"
         assert (answer.error.object, answer.error.method, answer.error.delivered) == ("math", "add", "maybe")
-    assert len(calls) == 0
+    assert len(calls.waiting) == 0
     assert calls.next_deadline() is None
 
 
@@ -108,7 +108,7 @@ def test_a_call_that_was_cancelled_is_left_alone(calls: PendingCalls) -> None:
     answer = add(calls, "1", 1.0)
     answer.cancelled = True
     calls.expire(NOW + 2)
-    assert len(calls) == 0
+    assert len(calls.waiting) == 0
 
 
 # Errors

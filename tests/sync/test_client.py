@@ -171,6 +171,23 @@ def test_the_names_of_all_objects(client: Client) -> None:
     assert sorted(client.objects()) == ["echo", "gate", "math", "rob"]
 
 
+def test_objects_are_listed_however_many_there_are(our_bus: Bus, our_client: Client) -> None:
+    names = [f"{number:03}" + "n" * 1000 for number in range(150)]  # one answer holds 65
+    for name in names:
+        our_bus.add(name, object())
+    our_client.wait_for(names[-1], timeout=PATIENCE)
+    assert our_client.objects() == [*names, "echo", "gate", "math", "rob"]
+
+
+def test_listing_ends_with_its_timeout(our_client: Client) -> None:
+    with ScriptedBroker() as mute:
+        client = mute.connect()
+        with pytest.raises(errors.DeadlineExceeded):
+            client.objects(timeout=0.05)
+        client.close()
+    assert our_client.objects(timeout=None) == ["echo", "gate", "math", "rob"]
+
+
 def test_waiting_for_an_object_that_is_there(client: Client) -> None:
     client.wait_for("math")
     client.wait_for("math", timeout=0)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 from msgspec import Raw
 
 from ..address import resolve_address
-from ..errors import TooLarge
+from ..errors import ConnectionLost, TooLarge
 from ..events import Event
 from ..messages import Welcome
 from ..protocol.codec import NULL
@@ -63,6 +63,7 @@ class Client:
     def __init__(self, address: str | None = None, *, name: str = "") -> None:
         self.link = Link(resolve_address(address, os.environ), name)
         self._undrained = False  # whether something was published since the last drain
+        self._losses = 0  # connections that had been lost when the first of it was published
 
     @property
     def address(self) -> str:
@@ -118,7 +119,9 @@ class Client:
         payload = payload_of(value, object, topic)
         if not link.session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
-        self._undrained = True
+        if not self._undrained:
+            self._undrained = True
+            self._losses = link.session.losses
         if link.session.publish(object, topic, payload) > ENOUGH_TO_WRITE:
             await link.wait_writable()
 
@@ -162,9 +165,17 @@ class Client:
             return names
 
     async def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """Returns when the broker has routed all that was published before."""
-        await self._call(BROKER_OBJECT, "ping", NULL, timeout)
-        self._undrained = False
+        """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""
+        undrained, losses = self._undrained, self._losses
+        self._undrained = False  # what is published from now on is for the next one
+        try:
+            await self._call(BROKER_OBJECT, "ping", NULL, timeout)
+        except BaseException:
+            if undrained:
+                self._undrained, self._losses = True, losses
+            raise
+        if undrained and losses != self.link.session.losses:
+            raise ConnectionLost("the connection was lost after events were published: they may not have been routed")
 
     async def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""

@@ -148,7 +148,7 @@ class Executor:
             kind, message = "TypeError", f"'{call.method}' returned what cannot be sent: {error}"
         else:
             message = _text_of(error) or kind
-        logger.warning("'%s.%s' raised", call.object_name, call.method, exc_info=error)
+        logger.warning("%r raised", f"{call.object_name}.{call.method}", exc_info=error)
         self._session.fail(call, connection, "remote_error", message, type=kind)
 
 

@@ -56,6 +56,8 @@ class Session:
         self.server: Server | None = None
         self.on_notice: Callable[[Error | Invalid], None] | None = None
         self.late_answers = 0
+        self.losses = 0
+        """Connections that were lost."""
         self.connection: Connection | None = None
         self.exposed: set[str] = set()
         self._hello = Hello(features=("multiplex",), name=name, pid=pid)
@@ -112,6 +114,7 @@ class Session:
         """Ends all that waits for an answer, with `ConnectionLost`. Subscriptions and exposed objects stay for the next one."""
         self.connection = None
         self.ready = False
+        self.losses += 1
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(ConnectionLost(reason))
         self._kept_subscriptions.clear()

@@ -139,8 +139,12 @@ class Client:
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before."""
-        self.link.call(BROKER_OBJECT, "ping", NULL, timeout)
-        self._undrained = False
+        undrained, self._undrained = self._undrained, False  # what others publish from now on is for the next one
+        try:
+            self.link.call(BROKER_OBJECT, "ping", NULL, timeout)
+        except BaseException:
+            self._undrained = self._undrained or undrained
+            raise
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
