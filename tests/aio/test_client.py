@@ -292,3 +292,17 @@ async def test_use_from_another_loop_fails_clearly(address: str) -> None:
         assert isinstance(failures[0], IPCError | RuntimeError), repr(failures[0])
         assert "loop" in str(failures[0])
         assert await client.call("math", "add", [1, 2]) == {"sum": 3}
+
+
+async def test_a_drain_tells_of_events_that_went_down_with_their_connection(address: str) -> None:
+    async with broker_at(address) as broker:
+        client = await connect(broker.addresses[0])
+        await client.publish("sensor", "temperature", 1)
+        protocol = client.link._protocol
+        assert protocol is not None
+        protocol.transport.abort()  # before the turn of the loop that would have written it
+        with pytest.raises(ConnectionLost, match="may not have been routed"):
+            await client.drain()
+        assert broker.router.totals.published == 0
+        await client.drain()
+        await client.close()
