@@ -301,6 +301,8 @@ async def test_a_drain_tells_of_events_that_went_down_with_their_connection(addr
         protocol = client.link._protocol
         assert protocol is not None
         protocol.transport.abort()  # before the turn of the loop that would have written it
+        with pytest.raises(ConnectionLost, match="was lost"):
+            await client.drain()  # its own question went down, too
         with pytest.raises(ConnectionLost, match="may not have been routed"):
             await client.drain()
         assert broker.router.totals.published == 0
