@@ -125,6 +125,8 @@ async def serve_worker(path: str) -> None:
 
 
 def blocking_calls(path: str, seconds: float) -> Latencies:
+    if sys.platform == "win32":
+        raise SystemExit("the bare bus needs Unix sockets")
     samples: list[int] = []
     now = time.perf_counter_ns
     with socket.socket(socket.AF_UNIX) as connection:
