@@ -1,6 +1,6 @@
 """The least that a bus in Python can be: what this machine makes of uvloop and msgspec, without any of our features.
 
-One worker, one caller at a time, JSON frames routed by call id, no names, errors, limits or checks. Where ours is slow and
+One worker, JSON frames routed by call id, no names, errors, limits or checks. Where ours is slow and
 this is too, it is the machine; where only ours is, it is us. Each role is a process:
 
     python -m benchmarks.bare broker|worker PATH
@@ -85,8 +85,8 @@ async def serve_broker(path: str) -> None:
         message = _decode(received[4:])
         if not message.call_id:
             workers.append(peer)
-            return
-        if message.is_call:
+            target = peer
+        elif message.is_call:
             callers[message.call_id] = peer
             target = workers[0]
         else:
@@ -116,6 +116,9 @@ async def serve_worker(path: str) -> None:
 
     def receive(peer: Peer, received: bytes) -> None:
         message = _decode(received[4:])
+        if not message.call_id:
+            print("ready", flush=True)
+            return
         running[message.call_id] = loop.create_task(answer(peer, message))
 
     _, peer = await loop.create_unix_connection(lambda: Peer(receive), path)
@@ -187,6 +190,7 @@ class Bare:
         Path(path).unlink(missing_ok=True)
         serving = [processes.start([*module, "broker", path]), processes.start([*module, "worker", path])]
         try:
+            processes.wait_line(serving[1], b"ready")
             latencies = msgspec.json.decode(
                 processes.run([*module, "blocking", path, str(seconds)], seconds), type=Latencies
             )

@@ -52,6 +52,15 @@ def test_a_quick_run(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["bench.json"]
 
 
+def test_the_bare_bus_answers(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--quick", "--only", "bare")
+
+    assert done.returncode == 0, done.stderr
+    [measured] = json.loads((tmp_path / "bench.json").read_bytes())["rounds"]
+    assert measured["bare-p50"]["values"][0] > measured["floor-p50"]["values"][0]
+    assert measured["bare-in-flight"]["values"][0] > 0
+
+
 def test_every_event_is_counted(tmp_path: Path) -> None:
     done = bench(tmp_path, "--quick", "--only", "events-1")
 
