@@ -96,6 +96,7 @@ async def serve_broker(path: str) -> None:
         target.outbox.append(received)
 
     await loop.create_unix_server(lambda: Peer(receive), path)
+    print("ready", flush=True)
     await asyncio.Event().wait()
 
 
@@ -188,8 +189,10 @@ class Bare:
         processes = bus.processes
         module = [sys.executable, "-m", "benchmarks.bare"]
         Path(path).unlink(missing_ok=True)
-        serving = [processes.start([*module, "broker", path]), processes.start([*module, "worker", path])]
+        serving = [processes.start([*module, "broker", path])]
         try:
+            processes.wait_line(serving[0], b"ready")
+            serving.append(processes.start([*module, "worker", path]))
             processes.wait_line(serving[1], b"ready")
             latencies = msgspec.json.decode(
                 processes.run([*module, "blocking", path, str(seconds)], seconds), type=Latencies
@@ -203,9 +206,6 @@ class Bare:
 
 def main(role: str, path: str, seconds: float = 0.0) -> None:
     answer: Any
-    deadline = time.monotonic() + 10
-    while role != "broker" and not Path(path).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
     match role:
         case "broker":
             uvloop.run(serve_broker(path))
