@@ -198,11 +198,10 @@ class Client:
         loop = link.loop
         now = loop.time()
         answer: asyncio.Future[Raw] = loop.create_future()
+        link.urgent = not link.session.calls_in_flight  # nobody else is calling whose call could be written with it
         call_id = link.session.call(object, method, args, answer, now, timeout)
         if timeout is not None and now + timeout < link.next_timer:
             link.arm_timer(now + timeout)
-        if link.session.calls_in_flight == 1:
-            link.flush()  # nobody else is calling whose call could be written with this one
         try:
             return await answer
         except asyncio.CancelledError:

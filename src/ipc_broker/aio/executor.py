@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from ..interface import Arguments, Method, SharedObject
 from ..messages import Call
 from ..protocol.connection import Connection
 from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
-from ..session import Session
+from .link import Link
 
 logger = logging.getLogger("ipc_broker")
 
@@ -33,9 +33,9 @@ class _Run(NamedTuple):
 class Executor:
     """Every call that it is given is answered by the session, once, unless its connection is gone by then."""
 
-    def __init__(self, session: Session, flush: Callable[[], None], threads: int) -> None:
-        self._session = session
-        self._flush = flush
+    def __init__(self, link: Link, threads: int) -> None:
+        self._link = link
+        self._session = link.session
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._running: dict[int, _Run] = {}  # by the identity of the call
@@ -111,11 +111,11 @@ class Executor:
             if isinstance(error, KeyboardInterrupt):
                 raise
         else:
+            # No other call is running whose answer could be written with this one.
+            self._link.urgent = len(self._running) <= 1
             self._session.answer(call, connection, payload)
         finally:
             self._running.pop(id(call), None)
-            if not self._running:
-                self._flush()  # no other call is running whose answer could be written with this one
 
     def _call_inline(self, call: Call, connection: Connection, method: Method, arguments: Arguments) -> None:
         context = contextvars.copy_context()

@@ -50,6 +50,8 @@ class Link:
         self._takes = True  # the same, quicker to ask
         self._senseless = ""  # what came that ends the connection
         self._flush_scheduled = False
+        self.urgent = False
+        """Set by whoever sends next when nobody is there to send more in the same turn: it is written at once."""
         self._timer: asyncio.TimerHandle | None = None
         self.next_timer = math.inf
         """When the session is asked next for deadlines that have passed."""
@@ -117,7 +119,10 @@ class Link:
 
     def wake(self) -> None:
         """Collects what is sent in one turn of the loop, so that it is written at once."""
-        if not self._flush_scheduled:
+        if self.urgent:
+            self.urgent = False
+            self.flush()
+        elif not self._flush_scheduled:
             self._flush_scheduled = True
             self.loop.call_soon(self._flush_soon)
         else:

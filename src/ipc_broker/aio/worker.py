@@ -40,7 +40,7 @@ class Worker:
 
     def __init__(self, address: str | None = None, *, name: str = "", threads: int = 64) -> None:
         self.client = Client(address, name=name)
-        self._executor = Executor(self.client.link.session, self.client.link.flush, threads)
+        self._executor = Executor(self.client.link, threads)
         self._objects: dict[str, object] = {}
         self._methods: dict[str, dict[str, Method]] = {}
         self._registrations: dict[str, asyncio.Future[None]] = {}
