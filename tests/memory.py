@@ -7,17 +7,17 @@ Nothing moves by itself. `Bus.step` delivers what one connection has, `Bus.settl
 from __future__ import annotations
 
 import json
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
+
+from msgspec import UNSET
 
 from ipc_broker.config import Limits
 from ipc_broker.credentials import Credentials
 from ipc_broker.messages import Error, Invalid
-from ipc_broker.protocol.codec import NULL
 from ipc_broker.protocol.framing import FrameReader
-from ipc_broker.protocol.payload import encode_payload
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
-from ipc_broker.session import Session
+from ipc_broker.session import Session, Settings
 from tests.messages import call, register, subscribe
 from tests.recording import Answer, RecordingServer, RecordingSink
 from tests.seed.decoding import decode_message
@@ -172,15 +172,16 @@ class Bus:
             assert not peer.serving, peer
 
     def assert_empty(self) -> None:
-        """Nothing is left in the router when all have gone."""
+        """Nothing is left in the router when all have gone, and their sessions are forgotten."""
         router = self.router
+        self.advance(router.limits.resume + 1)
         assert not router.peers
         assert not len(router.names)
-        assert router.subscriptions.count == 0
+        assert router.events.subscriptions.count == 0
         assert router.next_deadline() is None
         self.assert_no_call_is_left()
         for peer in self.links:
-            assert not any((peer.names, peer.subscriptions, peer.blocks, peer.waits_for)), peer
+            assert not any((peer.registrations, peer.subscriptions, peer.waits_for, peer.knows, peer.known_to)), peer
 
 
 class RawPeer:
@@ -191,7 +192,7 @@ class RawPeer:
         self.ended = False
         self.prefix = ""
         self._outgoing = b""
-        self._reader = FrameReader(bus.router.limits.max_frame)
+        self._reader = FrameReader()
         self._frames: list[bytes] = []
         self.link = Link(bus, self, credentials)
         self.peer = self.link.peer
@@ -203,6 +204,7 @@ class RawPeer:
         [answer] = self.receive()
         if "Result" in answer:
             self.prefix = cast(dict[str, str], answer["Result"]["value"])["prefix"]
+            self._reader.limit = cast(int, fields.get("max_frame", self._reader.limit))
         return answer
 
     def register(self, *names: str) -> None:
@@ -259,12 +261,13 @@ def extended_peer(bus: Bus, *names: str, name: str = "", credentials: Credential
 class Client:
     """A `Session` with a server and a link to the router; `connect` again after it was lost."""
 
-    def __init__(self, bus: Bus, name: str = "client", *, nonce: str | None = None) -> None:
+    def __init__(self, bus: Bus, name: str = "client", *, nonce: str | None = None, **settings: Any) -> None:
+        """`settings` are further fields of the session's `Settings`, such as `encodings`."""
         self.bus = bus
         self.server = RecordingServer()
         self.notices: list[Error | Invalid] = []
-        self.session = Session(nonce=nonce or f"nonce{len(bus.clients)}", name=name)
-        self.session.server = self.server
+        self.session = Session(nonce=nonce or f"nonce{len(bus.clients)}", settings=Settings(name=name, **settings))
+        self.session.serving.server = self.server
         self.session.on_notice = self.notices.append
         bus.clients.append(self)
         self.connect()
@@ -278,21 +281,24 @@ class Client:
 
     def call(self, object_name: str, method: str, args: object = None, timeout: float | None = None) -> Answer:
         answer = Answer()
-        self.session.call(object_name, method, encode_payload(args), answer, self.bus.now, timeout)
+        payload = self.session.codec.encode_payload(args)
+        answer.codec = self.session.codec
+        self.session.call(object_name, method, payload, answer, self.bus.now, timeout)
         return answer
 
-    def subscribe(self, object_name: str, topic: str) -> RecordingSink:
+    def subscribe(self, object_name: str, topic: str, *, group: str = "", overflow: str = "") -> RecordingSink:
+        """Its sink takes events at once, unless `takes` is set to False."""
         sink, answer = RecordingSink(), Answer()
-        self.session.subscribe(object_name, topic, sink, answer)
+        sink.subscription = self.session.subscribe(object_name, topic, sink, answer, group=group, overflow=overflow)
         self.bus.settle()
         assert answer.result is None
         return sink
 
     def publish(self, object_name: str, topic: str, value: object = None) -> None:
-        self.session.publish(object_name, topic, encode_payload(value))
+        self.session.publisher.publish(object_name, topic, self.session.codec.encode_payload(value))
 
-    def serve(self, name: str) -> None:
-        self.session.expose(name)
+    def serve(self, name: str, mode: str = "exclusive", concurrency: int = 0) -> None:
+        self.session.serving.expose(name, mode, concurrency)
         self.bus.settle()
         assert self.server.registrations.pop() == (name, None)
 
@@ -300,13 +306,14 @@ class Client:
         """The result of the oldest call it was given."""
         self.bus.settle()
         given, connection = self.server.calls.pop(0)
-        self.session.answer(given, connection, encode_payload(value) if value is not None else NULL)
+        self.session.serving.answer(given, connection, connection.codec.encode_payload(value))
 
-    def fail(self, code: str, message: str, *, type: str = "") -> None:
+    def fail(self, code: str, message: str, *, type: str = "", data: object = None) -> None:
         """The error of the oldest call it was given."""
         self.bus.settle()
         given, connection = self.server.calls.pop(0)
-        self.session.fail(given, connection, code, message, type=type)
+        payload = connection.codec.encode_payload(data) if data is not None else UNSET
+        self.session.serving.fail(given, connection, code, message, type=type, data=payload)
 
     # What the link calls
 

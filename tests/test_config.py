@@ -41,10 +41,14 @@ def test_without_any_setting_the_defaults_hold() -> None:
 
 def test_the_defaults_of_the_limits_are_those_promised() -> None:
     limits = Limits()
-    assert limits.max_frame == 65_536
+    assert limits.max_frame == 64 * 1024 * 1024
     assert limits.backlog == 8 * 1024 * 1024
     assert limits.stall == 2.0
+    assert limits.resume == 30.0
     assert limits.calls >= 10_000
+    assert limits.waiting > 0
+    assert limits.retained >= limits.max_frame, "one value of any size can be retained"
+    assert limits.outbox > limits.max_frame, "one answer of any size can wait"
 
 
 @pytest.mark.parametrize("kind", [BrokerConfig, Limits])
@@ -61,7 +65,7 @@ def test_a_file_gives_every_setting(write_file: WriteFile) -> None:
         grace = 1
 
         [limits]
-        max_frame = 40000
+        max_frame = 140000
         stall = 0.5
         calls = 3
         """
@@ -70,12 +74,12 @@ def test_a_file_gives_every_setting(write_file: WriteFile) -> None:
         listen=("unix:///run/x.sock", "tcp://127.0.0.1:0"),
         log_level="debug",
         grace=1.0,
-        limits=Limits(max_frame=40_000, stall=0.5, calls=3),
+        limits=Limits(max_frame=140_000, stall=0.5, calls=3),
     )
 
 
 def test_the_environment_gives_every_setting() -> None:
-    limits = dict.fromkeys(EVERY_LIMIT, 7) | {"max_frame": 40_000}
+    limits = dict.fromkeys(EVERY_LIMIT, 7) | {"max_frame": 140_000}
     environ = {
         "IPC_BROKER_LISTEN": "unix:///run/x.sock, tcp://127.0.0.1:0",
         "IPC_BROKER_LOG_LEVEL": "warn",
@@ -90,7 +94,7 @@ def test_the_environment_gives_every_setting() -> None:
     )
 
 
-@pytest.mark.parametrize("size", [32_768, 65_536])
+@pytest.mark.parametrize("size", [65_536, 2**31 - 1])
 def test_the_smallest_and_the_largest_frame_limit_may_be_set_anywhere(write_file: WriteFile, size: int) -> None:
     assert load_config(write_file(f"[limits]\nmax_frame = {size}"), {}, {}).limits.max_frame == size
     assert load_config(None, {"IPC_BROKER_LIMITS_MAX_FRAME": str(size)}, {}).limits.max_frame == size
@@ -158,8 +162,8 @@ def test_an_empty_variable_is_none() -> None:
         ("IPC_BROKER_LIMITS_CALLS", "0"),
         ("IPC_BROKER_LIMITS_CALLS", "1.5"),
         ("IPC_BROKER_LIMITS_CALLS", "many"),
-        ("IPC_BROKER_LIMITS_MAX_FRAME", "65537"),
-        ("IPC_BROKER_LIMITS_MAX_FRAME", "32767"),
+        ("IPC_BROKER_LIMITS_MAX_FRAME", "2147483648"),
+        ("IPC_BROKER_LIMITS_MAX_FRAME", "65535"),
         ("IPC_BROKER_LIMITS_MAX_FRAME", "0"),
     ],
 )
@@ -184,8 +188,10 @@ def test_a_wrong_value_in_the_environment_is_refused_with_the_variable_and_its_t
         ("[limits]\ncalls = 0", "Expected `int` >= 1 - at `$.limits.calls`"),
         ("[limits]\ncalls = true", "Expected `int`, got `bool` - at `$.limits.calls`"),
         ("[limits]\ncalls = 1.0", "at `$.limits.calls`"),
-        ("[limits]\nmax_frame = 65537", "Expected `int` <= 65536 - at `$.limits.max_frame`"),
-        ("[limits]\nmax_frame = 32767", "Expected `int` >= 32768 - at `$.limits.max_frame`"),
+        ("[limits]\nmax_frame = 2147483648", "Expected `int` <= 2147483647 - at `$.limits.max_frame`"),
+        ("[limits]\nmax_frame = 65535", "Expected `int` >= 65536 - at `$.limits.max_frame`"),
+        ("[limits]\nresume = -1", "Expected `float` >= 0.0 - at `$.limits.resume`"),
+        ("[limits]\nretained = 0", "Expected `int` >= 1 - at `$.limits.retained`"),
         ('listen = "unix:///x"', "Expected `array`, got `str` - at `$.listen`"),
         ("listen = []", "a broker needs at least one address"),
         ("listen = [1]", "Expected `str`, got `int` - at `$.listen[0]`"),
@@ -225,8 +231,8 @@ def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
         ({"log_level": "loud"}, "at `$.log_level`"),
         ({"grace": -1.0}, "at `$.grace`"),
         ({"limits": {"calls": 0}}, "at `$.limits.calls`"),
-        ({"limits": {"max_frame": 65_537}}, "Expected `int` <= 65536 - at `$.limits.max_frame`"),
-        ({"limits": {"max_frame": 32_767}}, "Expected `int` >= 32768 - at `$.limits.max_frame`"),
+        ({"limits": {"max_frame": 2**31}}, "Expected `int` <= 2147483647 - at `$.limits.max_frame`"),
+        ({"limits": {"max_frame": 65_535}}, "Expected `int` >= 65536 - at `$.limits.max_frame`"),
     ],
 )
 def test_a_wrong_option_is_refused_with_its_place(options: dict[str, object], expected: str) -> None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,43 @@ def test_a_key_deleted_from_its_bucket_never_expires(times: list[float], done: s
     assert set(expired) <= waiting
     assert {key for key in waiting if times[key] <= now - BUCKET_SECONDS * 1.001} <= set(expired)
     assert set(deadlines.expired(1002)) == waiting - set(expired)
+
+
+# A step adds a deadline, deletes the key of an earlier one, or lets time pass.
+STEPS = st.lists(st.tuples(st.sampled_from(["add", "delete", "pass"]), st.floats(1, 5, allow_nan=False)), max_size=30)
+
+
+@given(STEPS)
+def test_the_earliest_is_never_later_than_the_next_deadline(steps: list[tuple[str, float]]) -> None:
+    """So that a shell whose timer is set to the next deadline needs to ask for it only when the earliest is before that."""
+    deadlines: Deadlines[int] = Deadlines()
+    waiting: dict[int, dict[int, None]] = {}
+    now = 0.0
+    for key, (step, seconds) in enumerate(steps):
+        if step == "add":
+            waiting[key] = deadlines.add(key, now + seconds)
+        elif step == "delete" and waiting:
+            first = min(waiting)
+            del waiting.pop(first)[first]
+        elif step == "pass":
+            now += seconds / 10
+            for expired in deadlines.expired(now):
+                del waiting[expired]
+        earliest, due = deadlines.earliest, deadlines.next_deadline()
+        assert earliest <= (math.inf if due is None else due)
+        assert deadlines.earliest == (math.inf if due is None else due), "asking makes it exact"
+        assert (due is None) == (not waiting)
+
+
+def test_an_earlier_deadline_is_known_at_once_and_a_later_one_changes_nothing() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    assert deadlines.earliest == math.inf
+    deadlines.add("late", 30.0)
+    assert 30.0 <= deadlines.earliest <= 30.0 + BUCKET_SECONDS * 1.001
+    deadlines.add("early", 10.0)
+    assert 10.0 <= deadlines.earliest <= 10.0 + BUCKET_SECONDS * 1.001
+    deadlines.add("later", 60.0)
+    assert deadlines.earliest == deadlines.next_deadline()
 
 
 def test_a_deleted_key_may_be_added_again_to_the_same_time() -> None:

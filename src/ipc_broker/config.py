@@ -25,11 +25,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_frame: Annotated[
         int,
         Meta(
-            ge=32_768,  # an error that quotes the longest names still has to fit
-            le=65_536,
-            description="largest body of a frame, in bytes: what the Rust crate's programs read",
+            ge=65_536,
+            le=2**31 - 1,
+            description="largest body of a frame, in bytes; the Rust crate's programs read 65536",
         ),
-    ] = 65_536
+    ] = 64 * 1024 * 1024
     backlog: Annotated[
         Positive, Meta(description="bytes of events kept for one slow subscriber before its publishers have to wait")
     ] = 8 * 1024 * 1024
@@ -41,10 +41,17 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             description="bytes that wait for one connection; beyond, calls of it are refused and unread answers end it"
         ),
-    ] = 64 * 1024 * 1024
+    ] = 256 * 1024 * 1024
     names: Annotated[Positive, Meta(description="objects registered by one connection")] = 10_000
     subscriptions: Annotated[Positive, Meta(description="subscriptions of one connection")] = 50_000
     calls: Annotated[Positive, Meta(description="calls in flight of one connection")] = 65_536
+    waiting: Annotated[Positive, Meta(description="calls of one object that wait for a worker to have room")] = 10_000
+    retained: Annotated[Positive, Meta(description="bytes of retained events, of all topics together")] = (
+        64 * 1024 * 1024
+    )
+    resume: Annotated[
+        Seconds, Meta(description="seconds for which what a lost connection's subscriptions miss is counted")
+    ] = 30.0
 
 
 class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,6 +7,7 @@ entry for each until its time comes (at 120,000 calls/s with 30 s each: over 150
 from __future__ import annotations
 
 import heapq
+import math
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -18,11 +19,13 @@ BUCKET_SECONDS = 0.05
 class Deadlines(Generic[Key]):
     """Whoever adds a key keeps the bucket it gets, and deletes the key from it when it is done with."""
 
-    __slots__ = ("_buckets", "_order")
+    __slots__ = ("_buckets", "_order", "earliest")
 
     def __init__(self) -> None:
         self._buckets: dict[int, dict[Key, None]] = {}
         self._order: list[int] = []
+        self.earliest = math.inf
+        """Not later than `next_deadline`, and quicker to ask."""
 
     def add(self, key: Key, deadline: float) -> dict[Key, None]:
         slot = int(deadline / BUCKET_SECONDS) + 1
@@ -30,6 +33,7 @@ class Deadlines(Generic[Key]):
         if bucket is None:
             bucket = self._buckets[slot] = {}
             heapq.heappush(self._order, slot)
+            self.earliest = self._order[0] * BUCKET_SECONDS
         bucket[key] = None
         return bucket
 
@@ -37,7 +41,8 @@ class Deadlines(Generic[Key]):
         """When `expired` should be asked next; None while nothing waits."""
         while self._order and not self._buckets[self._order[0]]:
             del self._buckets[heapq.heappop(self._order)]
-        return self._order[0] * BUCKET_SECONDS if self._order else None
+        self.earliest = self._order[0] * BUCKET_SECONDS if self._order else math.inf
+        return self.earliest if self._order else None
 
     def expired(self, now: float) -> list[Key]:
         """The keys whose time has come. They are no longer here."""

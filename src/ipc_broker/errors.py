@@ -52,7 +52,15 @@ class ClientClosed(IPCError):
 
 
 class NameTaken(IPCError):
-    """The object's name belongs to another connection; the message names its owner."""
+    """The object's name belongs to another connection; the message names its owner.
+
+    `owner` is the name that the owner's program gave itself, "" when none; `pid` its process, None when unknown.
+    """
+
+    def __init__(self, message: str, *, owner: str = "", pid: int | None = None) -> None:
+        super().__init__(message)
+        self.owner = owner
+        self.pid = pid
 
 
 class CallError(IPCError):

@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from .protocol.payload import decode_payload
+from .protocol.codec import Codec
+from .protocol.encodings import JSON
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+Decode = Callable[[bytes | Raw], Any]
 
 _INLINE = "__ipc_broker_inline__"
 
@@ -39,12 +41,17 @@ class SharedObject(abc.ABC):
 
 
 class Method:
-    """One method that others can call. `is_async` ones run on the loop, as `inline` ones do; the rest in a thread."""
+    """One method that others can call. `is_async` ones run on the loop, as `inline` ones do; the rest in a thread.
+
+    A generator function `is_stream`: its caller gets the items one by one.
+    """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
+        self.is_async_stream = inspect.isasyncgenfunction(function)
+        self.is_stream = self.is_async_stream or inspect.isgeneratorfunction(function)
         self.inline = bool(getattr(function, _INLINE, False))
         self.signature = inspect.signature(function)
         hints = _type_hints(function)
@@ -52,44 +59,46 @@ class Method:
         parameters = self.signature.parameters.values()
         self._variable = any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters)
         self._keyword_only = tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+        # For each encoding how arguments by name and by position are decoded.
+        self._decoders: dict[str, tuple[Decode, Decode]] = {}
         if not self._variable:
             positional = [one for one in parameters if one.kind is not one.KEYWORD_ONLY]
             self._count = len(positional)
-            self._decode_named = self._decoder(list(parameters), array_like=False)
-            self._decode_positional = self._decoder(positional, array_like=True)
+            self._named = self._struct(list(parameters), array_like=False)
+            self._positional = self._struct(positional, array_like=True)
+            self._decoders_for(JSON)  # which raises where a type cannot be checked
 
-    def arguments(self, args: Raw) -> Arguments:
-        """Raises msgspec.MsgspecError or RecursionError where they do not fit."""
-        data = bytes(args)
-        first = data[:1]
+    def arguments(self, args: Raw, codec: Codec) -> Arguments:
+        """Raises msgspec.MsgspecError, UnicodeDecodeError or RecursionError where they do not fit."""
         if self._variable:
-            return self._bind(decode_payload(args))
-        if first == b"{":
-            values = msgspec.structs.astuple(self._decode_named(data))
+            return self._bind(codec.decode_any(args))
+        decode_named, decode_positional = self._decoders.get(codec.name) or self._decoders_for(codec)
+        shape = codec.shape(args)
+        if shape == "map":
+            values = msgspec.structs.astuple(decode_named(args))
             if self._keyword_only:
                 return values[: self._count], dict(zip(self._keyword_only, values[self._count :], strict=True))
             return values, {}
-        if data == b"null":
-            data = b"[]"
-        elif first != b"[":
-            data = b"[%b]" % data
-        values = msgspec.structs.astuple(self._decode_positional(data))
+        values = msgspec.structs.astuple(decode_positional(args if shape == "list" else codec.as_list(bytes(args))))
         if self._keyword_only:
             # Given by position they can only have their defaults, which Python fills in itself.
             self._require_defaults()
         return values, {}
 
-    def _decoder(self, parameters: list[inspect.Parameter], *, array_like: bool) -> Callable[[bytes], Any]:
+    def _decoders_for(self, codec: Codec) -> tuple[Decode, Decode]:
+        decoders = self._decoders[codec.name] = codec.decoder(self._named), codec.decoder(self._positional)
+        return decoders
+
+    def _struct(self, parameters: list[inspect.Parameter], *, array_like: bool) -> type[msgspec.Struct]:
         fields: list[tuple[str, Any, Any]] = []
         for one in parameters:
             has_default = one.default is not one.empty
             # A factory, so that a mutable default is the very object Python would use.
             given = msgspec.field(default_factory=partial(_same, one.default)) if has_default else msgspec.field()
             fields.append((one.name, self._hints[one.name], given))
-        struct = msgspec.defstruct(
+        return msgspec.defstruct(
             self.name, fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, module=__name__
         )
-        return msgspec.json.Decoder(struct).decode
 
     def _bind(self, value: Any) -> Arguments:
         """For *args and **kwargs, which have no fixed shape."""

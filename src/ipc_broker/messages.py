@@ -1,8 +1,9 @@
 """Every message on the wire.
 
-On the wire a message is a map with one key, the name of its type: `{"Call": {"call_id": ...}}`. Payloads (`args`, `value`,
-`data`) stay undecoded: `Raw` holds their bytes as they came. The first twelve types are those of the Rust crate
-`ipc-broker` 1.1 (docs/protocol.md); its programs ignore fields they do not know, such as `Error.code`.
+On the wire a message is a map with one key, the name of its type: `{"Call": {"call_id": ...}}`, in JSON or in MessagePack.
+Payloads (`args`, `value`, `data`) stay undecoded: `Raw` holds their bytes as they came. The types up to `Registered` are
+those of the Rust crate `ipc-broker` 1.1 (docs/protocol.md); fields with a default are ours, and its programs ignore them.
+The rest are ours too, and are sent to extended peers only.
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ MAX_NAME = 1024
 Name = Annotated[str, Meta(max_length=MAX_NAME)]
 """A call id, or the name of an object, topic or method. Bounded, so that an answer that repeats it fits into a frame."""
 
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""Bytes, milliseconds or events: what every language's JSON can say."""
 
-class RegisterObject(Struct, frozen=True, gc=False):
-    """Worker to broker: I serve the object. Answered with `Registered`, or an `Error` without call id."""
+
+class RegisterObject(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Worker to broker: I serve the object. Answered with `Registered`, or an `Error` without call id.
+
+    `mode` is "exclusive", "shared" (each call goes to the member with the fewest in flight) or "standby" (takes over when
+    the owner is lost). `concurrency` is how many calls this worker takes at once, 0 for any number.
+    """
 
     object_name: Name
+    mode: Name = "exclusive"
+    concurrency: Count = 0
 
 
 class RegisterService(Struct, frozen=True, gc=False):
@@ -30,28 +40,37 @@ class RegisterService(Struct, frozen=True, gc=False):
     service_name: Name
 
 
-class Call(Struct, frozen=True, gc=False):
-    """Caller to broker to worker, forwarded as it is. Answered with one `Result` or `Error` of the same call id."""
+class Call(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Caller to broker to worker, forwarded as it is. Answered with one `Result` or `Error` of the same call id.
+
+    `timeout_ms` counts from when it is received, 0 is for ever. A caller that gives `credit` takes a stream: `Item`s of so
+    many bytes, and more for every `Credit`.
+    """
 
     call_id: Name
     object_name: Name
     method: Name
     args: Raw
+    timeout_ms: Count = 0
+    credit: Count = 0
+    headers: dict[str, str] | UnsetType = UNSET
 
 
-class Result(Struct, frozen=True, gc=False):
-    """Worker to broker to caller, forwarded as it is."""
+class Result(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Worker to broker to caller, forwarded as it is. `ended` closes a stream."""
 
     call_id: Name
     object_name: Name
     value: Raw
+    ended: bool = False
 
 
 class Error(Struct, frozen=True, gc=False, omit_defaults=True):
     """The answer to a call that failed, or (`call_id` None) to something else that could not be done.
 
     The fields from `code` on are ours: the error's code; the exception's name, or without a call the type of the message
-    that was refused; what the worker attached; and whether the call reached the worker ("no", "maybe", "yes").
+    that was refused; what the worker attached; whether the call reached the worker ("no", "maybe", "yes"); and the
+    subscription that the error is about.
     """
 
     call_id: Name | None
@@ -61,36 +80,62 @@ class Error(Struct, frozen=True, gc=False, omit_defaults=True):
     type: str = ""
     data: Raw | UnsetType = UNSET
     delivered: str = ""
+    subscription: Count = 0
 
 
-class Subscribe(Struct, frozen=True, gc=False):
-    """To the broker. Answered with `Subscribed`."""
+class Subscribe(Struct, frozen=True, gc=False, omit_defaults=True):
+    """To the broker. Answered with `Subscribed`.
+
+    An extended peer chooses an `id` that it uses once, and gives `credit`: the bytes of events that it takes, more with
+    every `EventCredit`. In its object and topic `*` and `>` are wildcards. Of a `group`'s members one gets each event.
+    `overflow` is what happens when its backlog is full: "" (publishers wait), "drop_oldest", "latest" or "disconnect".
+    `seen` is how many events it got, or was told of as missed, before it was interrupted.
+    """
 
     object_name: Name
     topic: Name
+    id: Count = 0
+    credit: Count = 0
+    group: Name = ""
+    overflow: Name = ""
+    seen: Count | None = None
 
 
-class Publish(Struct, frozen=True, gc=False):
-    """To the broker; each subscriber gets an `Event` with the same fields. Not answered."""
+class Publish(Struct, frozen=True, gc=False, omit_defaults=True):
+    """To the broker; each subscriber gets an `Event` with the same fields.
+
+    With a `call_id` it is answered with a `Result` (null) when it was routed, or an `Error`. With `retain` the value is kept
+    for those who subscribe later, with `if_absent` only where none is kept.
+    """
 
     object_name: Name
     topic: Name
     args: Raw
+    call_id: Name = ""
+    retain: bool = False
+    if_absent: bool = False
 
 
-class Event(Struct, frozen=True, gc=False):
-    """Broker to subscriber."""
+class Event(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Broker to subscriber. `subscription` is the id that an extended peer gave."""
 
     object_name: Name
     topic: Name
     args: Raw
+    subscription: Count = 0
+    retained: bool = False
 
 
-class Subscribed(Struct, frozen=True, gc=False):
-    """Broker to subscriber: every event published from now on will come."""
+class Subscribed(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Broker to subscriber: every event published from now on will come.
+
+    `missed` answers `Subscribe.seen`: the events in between, None when the broker does not know.
+    """
 
     object_name: Name
     topic: Name
+    id: Count = 0
+    missed: Count | None = None
 
 
 class HasObject(Struct, frozen=True, gc=False):
@@ -107,9 +152,75 @@ class HasObjectResult(Struct, frozen=True, gc=False):
 
 
 class Registered(Struct, frozen=True, gc=False):
-    """Broker to worker: the name is yours."""
+    """Broker to worker: the name is yours, or in the mode "standby" will be."""
 
     object_name: Name
+
+
+class Cancel(Struct, frozen=True, gc=False):
+    """Caller to broker, and broker to worker: nobody waits for the call any more. Not answered."""
+
+    call_id: Name
+
+
+class Item(Struct, frozen=True, gc=False):
+    """Worker to broker to caller, forwarded as it is: the next value of a stream."""
+
+    call_id: Name
+    value: Raw
+
+
+class Credit(Struct, frozen=True, gc=False):
+    """Caller to broker to worker: the stream may send so many bytes of `Item` frames more."""
+
+    call_id: Name
+    bytes: Count
+
+
+class EventCredit(Struct, frozen=True, gc=False):
+    """Subscriber to broker: so many bytes of `Event` frames more."""
+
+    subscription: Count
+    bytes: Count
+
+
+class Missed(Struct, frozen=True, gc=False):
+    """Broker to subscriber, in the place of `count` events that it does not get."""
+
+    subscription: Count
+    count: Count
+
+
+class Pause(Struct, frozen=True, gc=False):
+    """Broker to publisher: a subscriber is slow, publish nothing until `Resume`. All else goes on."""
+
+
+class Resume(Struct, frozen=True, gc=False):
+    """Broker to publisher: publish again."""
+
+
+class Caller(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Broker to worker, before the first call whose id begins with `prefix`: who calls.
+
+    `uid` is None where the transport does not tell.
+    """
+
+    prefix: Name
+    name: str = ""
+    uid: int | None = None
+    pid: int | None = None
+
+
+class CallerGone(Struct, frozen=True, gc=False):
+    """Broker to worker: no call with this prefix will come any more."""
+
+    prefix: Name
+
+
+class Goodbye(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Whoever closes the connection in good order says so first: a client's last will is then not published."""
+
+    reason: str = ""
 
 
 Message = (
@@ -125,30 +236,45 @@ Message = (
     | HasObject
     | HasObjectResult
     | Registered
+    | Cancel
+    | Item
+    | Credit
+    | EventCredit
+    | Missed
+    | Pause
+    | Resume
+    | Caller
+    | CallerGone
+    | Goodbye
 )
 
 
 class Invalid(Struct, frozen=True, gc=False):
     """What a connection gives in the place of a frame that is no message. Never sent.
 
-    `call_id` is set when the frame was a call whose payload is broken, so that its caller can be answered. After a
-    `fatal` one the stream cannot be trusted any more and must be closed.
+    `call_id` is set when the frame was a call, or `about` one, whose payload is broken, so that its caller can be told;
+    `about` is the type of that message. After a `fatal` one the stream cannot be trusted any more and must be closed.
     """
 
     reason: str
     code: str = "invalid_args"
     call_id: str | None = None
+    about: str = ""
     fatal: bool = False
 
 
 class Hello(Struct, frozen=True, gc=False):
-    """The arguments of `rob.hello`, the first message of our clients and workers."""
+    """The arguments of `rob.hello`, the first message of our clients and workers.
+
+    `session` is the token that this client's previous connection was given, for what it missed since.
+    """
 
     encodings: tuple[str, ...] = ("json",)
     features: tuple[str, ...] = ()
-    max_frame: int = 65_536
+    max_frame: Count = 65_536
     name: Name = ""
-    pid: int = 0
+    pid: Count = 0
+    session: Name = ""
 
 
 class Welcome(Struct, frozen=True, gc=False):

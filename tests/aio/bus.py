@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast
 
@@ -39,9 +39,9 @@ async def broker_at(address: str, *, grace: float = 5.0, limits: Limits = Limits
 
 
 @asynccontextmanager
-async def any_broker_at(kind: str, address: str) -> AsyncIterator[str]:
+async def any_broker_at(kind: str, address: str, *, limits: Limits = Limits()) -> AsyncIterator[str]:
     if kind == "ours":
-        async with broker_at(address) as ours:
+        async with broker_at(address, limits=limits) as ours:
             yield ours.addresses[0]
     else:
         async with SeedBroker(address, not_ready=kind != "seed") as seed:
@@ -59,10 +59,10 @@ async def serving(address: str, **objects: object) -> AsyncIterator[Worker]:
 
 
 @asynccontextmanager
-async def bus(address: str, **objects: object) -> AsyncIterator[Client]:
+async def bus(address: str, *, limits: Limits = Limits(), **objects: object) -> AsyncIterator[Client]:
     """A broker of ours, a worker that serves the objects, and a client."""
     async with (
-        broker_at(address) as broker,
+        broker_at(address, limits=limits) as broker,
         serving(broker.addresses[0], **objects),
         connect(broker.addresses[0]) as client,
     ):
@@ -122,6 +122,11 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 def plain_socket(address: str) -> socket.socket:
     """A connected socket that no loop knows."""
     return connected_socket(address, 10)
+
+
+async def rest_of(items: AsyncIterable[Any]) -> list[Any]:
+    """All that still comes."""
+    return [item async for item in items]
 
 
 async def until(condition: Callable[[], Any]) -> None:

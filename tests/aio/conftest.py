@@ -87,6 +87,12 @@ def address() -> Iterator[str]:
             yield f"unix://{folder}/bus.sock"
 
 
+@pytest.fixture(params=["local", "tcp"])
+def any_address(request: pytest.FixtureRequest, address: str) -> str:
+    """`address`, and one for TCP."""
+    return address if request.param == "local" else "tcp://127.0.0.1:0"
+
+
 @pytest.fixture(params=["ours", "seed", "seed that starts"])
 def any_broker(request: pytest.FixtureRequest, address: str) -> AnyBroker:
     """Ours, one that speaks the seed's protocol only, and one that does not know its own object yet."""

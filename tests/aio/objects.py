@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from ipc_broker import inline
+from ipc_broker import RemoteError, inline
 
 
 class Calculator:
@@ -71,3 +72,60 @@ async def cancelled(gate: Gate, calls: int = 1) -> None:
 
 def let_through(gate: Gate) -> None:
     gate._open.set()
+
+
+class Streams:
+    """Endless streams, and short ones; `_made` counts the items, `_closed` the generators that are through."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._closed = 0
+
+    async def count(self, stop: int) -> AsyncIterator[int]:
+        for number in range(stop):
+            yield number
+
+    def count_in_thread(self, stop: int) -> Iterator[int]:
+        yield from range(stop)
+
+    async def endless(self, size: int = 0) -> AsyncIterator[Any]:
+        try:
+            while True:
+                self._made += 1
+                yield "x" * size
+        finally:
+            self._closed += 1
+
+    def endless_in_thread(self, size: int = 0) -> Iterator[Any]:
+        try:
+            while True:
+                self._made += 1
+                yield "x" * size
+        finally:
+            self._closed += 1
+
+    async def once_and_wait(self) -> AsyncIterator[str]:
+        try:
+            yield "first"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # what it does in the end may take a while
+            self._closed += 1
+
+    async def breaks(self, after: int) -> AsyncIterator[int]:
+        for number in range(after):
+            yield number
+        raise RemoteError("it broke", data={"after": after})
+
+    def breaks_in_thread(self, after: int) -> Iterator[int]:
+        yield from range(after)
+        raise RemoteError("it broke", data={"after": after})
+
+    async def plain(self) -> str:
+        return "no stream"
+
+
+async def closed(streams: Streams, generators: int = 1) -> None:
+    """Until so many of its generators were closed."""
+    while streams._closed < generators:  # noqa: ASYNC110 - some of them run in threads
+        await asyncio.sleep(0.001)

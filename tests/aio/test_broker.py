@@ -191,7 +191,7 @@ async def test_a_peer_that_reads_nothing_does_not_hold_it(address: str) -> None:
         with plain_socket(broker.addresses[0]) as stuck:
             stuck.sendall(frame(subscribe("a", "t")))
             async with connect(broker.addresses[0]) as client:
-                await until(lambda: broker.router.subscriptions.count == 1)
+                await until(lambda: broker.router.events.subscriptions.count == 1)
                 for _ in range(50):
                     await client.publish("a", "t", "x" * 60_000)
             async with asyncio.timeout(5):

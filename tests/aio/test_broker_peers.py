@@ -103,7 +103,7 @@ async def test_a_thousand_connections_leave_nothing_behind(address: str) -> None
             peers = [plain_socket(broker.addresses[0]) for _ in range(100)]
             for number, peer in enumerate(peers):
                 peer.sendall(frame(register(f"o{number}")) + frame(subscribe("a", str(number))))
-            await until(lambda: broker.router.subscriptions.count == 100)
+            await until(lambda: broker.router.events.subscriptions.count == 100)
             assert len(await client.objects()) == 101
             for peer in peers:
                 peer.close()
@@ -179,7 +179,7 @@ async def test_one_stuck_subscriber_holds_the_others_up_to_the_stall_limit_only(
     async with broker_at(address, limits=SMALL) as broker:
         where = broker.addresses[0]
         with stuck_subscriber(where):
-            await until(lambda: broker.router.subscriptions.count == 1)
+            await until(lambda: broker.router.events.subscriptions.count == 1)
             async with connect(where) as publisher, connect(where) as reader, serving(where, echo=Echo()):
                 async with reader.subscribe("a", "t") as events:
                     publishing = asyncio.ensure_future(_publish(publisher, 100))
@@ -207,13 +207,13 @@ async def test_a_publisher_waits_for_a_slow_subscriber_and_loses_nothing(address
             await asyncio.to_thread(slow.subscribe, "a", "t")
             async with connect(where) as publisher:
                 publishing = asyncio.ensure_future(_publish(publisher, 100))
-                await until(lambda: any(not peer.reads for peer in broker.router.peers))
+                await until(lambda: any(peer.paused for peer in broker.router.peers))
                 assert not publishing.done()
                 for number in range(100):
                     received = await asyncio.to_thread(slow.next_event)
                     assert received["args"] == [number, LARGE_VALUE]
                 await publishing
-                assert all(peer.reads for peer in broker.router.peers)
+                assert all(peer.reads and not peer.paused for peer in broker.router.peers)
 
 
 async def test_a_lagging_subscriber_gets_events_again_when_it_reads(address: str) -> None:
@@ -223,7 +223,7 @@ async def test_a_lagging_subscriber_gets_events_again_when_it_reads(address: str
             await asyncio.to_thread(slow.subscribe, "a", "t")
             async with connect(where) as publisher:
                 await _publish(publisher, 100)
-                dropped = broker.router.backpressure.dropped
+                dropped = broker.router.events.backpressure.dropped
                 assert dropped > 0
 
                 def read(count: int) -> list[Any]:
@@ -263,7 +263,7 @@ async def test_a_peer_that_takes_nothing_when_it_is_closed_is_given_up(
     monkeypatch.setattr(broker_module, "LINGER", 0.05)
     async with broker_at(address, grace=0, limits=Limits(backlog=10_000_000)) as broker:
         with stuck_subscriber(broker.addresses[0]) as stuck:
-            await until(lambda: broker.router.subscriptions.count == 1)
+            await until(lambda: broker.router.events.subscriptions.count == 1)
             async with connect(broker.addresses[0]) as publisher:
                 await _publish(publisher, waiting)
             await until(lambda: len(broker._connections) == 1)
@@ -278,7 +278,7 @@ async def test_a_peer_that_hangs_up_half_way_and_takes_nothing_is_given_up(
     monkeypatch.setattr(broker_module, "LINGER", 0.05)
     async with broker_at(address, grace=0, limits=Limits(backlog=10_000_000)) as broker:
         with stuck_subscriber(broker.addresses[0]) as stuck:
-            await until(lambda: broker.router.subscriptions.count == 1)
+            await until(lambda: broker.router.events.subscriptions.count == 1)
             [connection] = broker._connections
             async with connect(broker.addresses[0]) as publisher:
                 while not connection._transport.get_write_buffer_size():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from ipc_broker import CallError, SharedObject, connect, inline
+from ipc_broker import CallError, Limits, SharedObject, connect, inline
 from ipc_broker.aio import worker as worker_module
 from ipc_broker.errors import CallCancelled, ConnectionLost, InvalidArgs, RemoteError, TooLarge, WorkerLost
 from tests.aio.bus import broker_at, bus, serving
@@ -75,12 +75,12 @@ def _do(what: str) -> Any:
             raise ValueError("\ud800")
         case "long":
             raise ValueError("x" * 1_000_000)
-        case "bytes":
-            return b"bytes"
+        case "text":
+            return "\ud800"
         case "object":
             return {"a": [object()]}
-        case "nan":
-            return float("nan")
+        case "number":
+            return 2**64
         case "loop":
             endless: list[object] = []
             endless.append(endless)
@@ -142,21 +142,17 @@ async def test_what_would_end_a_program_ends_the_call_only(kind: str, target: ty
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("target", [Raises, Dynamic])
-@pytest.mark.parametrize(
-    ("what", "where"), [("bytes", "$"), ("object", "$"), ("nan", "$"), ("loop", "$")]
-)  # fmt: skip
-async def test_a_result_that_cannot_be_sent_is_an_error(
-    what: str, where: str, way: str, target: type, address: str
-) -> None:
+@pytest.mark.parametrize("what", ["text", "object", "number", "loop"])
+async def test_a_result_that_cannot_be_sent_is_an_error(what: str, way: str, target: type, address: str) -> None:
     async with bus(address, it=target()) as client:
-        with pytest.raises(RemoteError, match=f"'{way}' returned what cannot be sent: .*`\\{where}`$") as caught:
+        with pytest.raises(RemoteError, match=rf"'{way}' returned what cannot be sent: .*`\$`$") as caught:
             await client.call("it", way, [what])
         assert caught.value.type == "TypeError"
 
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_result_over_the_limit_is_an_error(way: str, address: str) -> None:
-    async with bus(address, it=Raises()) as client:
+    async with bus(address, limits=Limits(max_frame=65_536), it=Raises()) as client:
         with pytest.raises(TooLarge, match=rf"the result of 'it\.{way}' takes \d+ bytes, over the limit of 65536"):
             await client.call("it", way, ["large"])
 

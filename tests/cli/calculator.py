@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-from ipc_broker import Worker
+from ipc_broker import Worker, current_call
 
 
 class Calculator:
@@ -15,6 +17,15 @@ class Calculator:
 
     def divide(self, a: int, b: int) -> float:
         return a / b
+
+    def count(self, to: int) -> Iterator[int]:
+        yield from range(1, to + 1)
+
+    def count_for_ever(self) -> Iterator[int]:
+        yield from itertools.count(1)
+
+    def tenant(self) -> str:
+        return current_call().headers["tenant"]
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -29,6 +40,9 @@ class Echo:
 
     def sequence(self, *values: Any) -> list[Any]:
         return list(values)
+
+    def binary(self) -> list[Any]:
+        return [b"\x00\xff", float("nan")]
 
     def fail(self, text: str) -> None:
         raise ValueError(text)

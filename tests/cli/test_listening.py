@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import sys
 
@@ -90,3 +91,39 @@ def test_gaps() -> None:
     assert shown(Gap("a", "b"), as_json=True) == '{"object":"a","topic":"b","missed":null}\n'
     assert shown(Gap("a", "b"), as_json=False) == "\nMissed:\nan unknown number of events\n"
     assert shown(Event("a", "b", None), as_json=False) == "\nResult:\nnull\n"
+    assert shown(Event("a", "b", 1, retained=True), as_json=False) == "\nResult (retained):\n1\n"
+    assert shown(Event("a", "b", 1, retained=True), as_json=True) == (
+        '{"object":"a","topic":"b","value":1,"retained":true}\n'
+    )
+    assert shown(Event("a", "b", 1), as_json=False, named=True) == "\nResult a b:\n1\n"
+    assert shown(gap, as_json=False, named=True) == "\nMissed sensor temperature:\n3 events\n"
+
+
+def test_with_wildcards_each_event_is_named(bus: str) -> None:
+    with rob_listen(bus, "room.*", ">", "--count", "2") as listener, connect(bus) as client:
+        client.publish("room.kitchen", "light.on", 1)
+        client.publish("hall", "light.on", 2)
+        client.publish("room.bath", "door", 3)
+        expected = "\nResult room.kitchen light.on:\n1\n\nResult room.bath door:\n3\n"
+        assert listener.ended() == Ended(0, expected, "")
+
+
+def test_of_a_group_one_gets_each_event(bus: str) -> None:
+    with (
+        rob_listen(bus, "jobs", "new", "--group", "g", "--count", "1", "--json") as one,
+        rob_listen(bus, "jobs", "new", "--group", "g", "--count", "1", "--json") as other,
+        connect(bus) as client,
+    ):
+        client.publish("jobs", "new", 1)
+        client.publish("jobs", "new", 2)
+        outputs = sorted(listener.ended().output for listener in (one, other))
+        assert [json.loads(output)["value"] for output in outputs] == [1, 2]
+
+
+def test_a_pattern_that_makes_no_sense(bus: str) -> None:
+    ended = rob("listen", "a.>.b", "x", address=bus)
+    assert (ended.status, ended.output) == (1, "")
+    assert (
+        ended.errors
+        == "rob: the pattern 'a.>.b' has something behind '>', which stands for all the rest (invalid_args)\n"
+    )

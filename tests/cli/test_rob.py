@@ -13,7 +13,7 @@ import pytest
 
 from ipc_broker.sync import connect
 from ipc_broker.version import VERSION
-from tests.cli.programs import PATIENCE, ROB, Ended, environment, rob, run
+from tests.cli.programs import PATIENCE, ROB, Ended, environment, rob, run, start_broker
 from tests.seed.broker import SeedBroker, running
 
 SUM = "\nResult:\nMap:\n   sum :: 42\n"
@@ -81,6 +81,50 @@ def test_words_from_stdin_and_files(bus: str, tmp_path: Path) -> None:
     ended = rob("call", "echo", "back", "(j)", f"@{file}", "--json", address=bus)
     assert ended == Ended(0, '{"list":[1,2]}\n', "")
     assert rob("call", "echo", "back", "(s)", "@@home", "--json", address=bus) == Ended(0, '"@home"\n', "")
+
+
+def test_the_items_of_a_stream_are_printed_one_by_one(bus: str) -> None:
+    assert rob("call", "math", "count", "to=2", address=bus) == Ended(0, "\nResult:\n1\n\nResult:\n2\n", "")
+    assert rob("call", "math", "count", "to=2", "--json", "--stream", address=bus) == Ended(0, "1\n2\n", "")
+
+
+def test_a_method_that_does_not_stream(bus: str) -> None:
+    ended = rob("call", "math", "add", "{ii}", "a", "10", "b", "32", "--stream", address=bus)
+    expected = "rob: math.add: 'math.add' is no stream, it has returned one value; use call() (invalid_args)\n"
+    assert ended == Ended(1, "", expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send Ctrl-C to one process")
+def test_ctrl_c_ends_a_stream(bus: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, *ROB, "call", "math", "count_for_ever", "--stream", "--json", "--address", bus],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as streaming:
+        assert streaming.stdout is not None
+        assert [streaming.stdout.readline() for _ in range(2)] == [b"1\n", b"2\n"]
+        streaming.send_signal(signal.SIGINT)
+        _, errors = streaming.communicate(timeout=PATIENCE)
+    assert (streaming.returncode, errors) == (0, b"")
+
+
+def test_headers_travel_with_the_call(bus: str) -> None:
+    ended = rob("call", "math", "tenant", "--header", "tenant=a=b", "--header", "other=", address=bus)
+    assert ended == Ended(0, '\nResult:\n"a=b"\n', "")
+
+
+def test_what_json_cannot_say_is_shown_all_the_same(bus: str) -> None:
+    assert (
+        rob("call", "echo", "binary", address=bus).output == "\nResult:\nList:\n   0 :: 2 bytes: 00 ff\n   1 :: nan\n"
+    )
+    assert rob("call", "echo", "binary", "--json", address=bus).output == '[{"base64":"AP8="},"nan"]\n'
+
+
+def test_a_retained_event_is_there_for_who_comes_later(bus: str) -> None:
+    assert rob("send", "door", "state", "s", "open", "--retain", address=bus) == Ended(0, "", "")
+    ended = rob("listen", "door", "state", "--count", "1", address=bus)
+    assert (ended.status, ended.output) == (0, '\nResult (retained):\n"open"\n')
 
 
 def test_send_exits_once_the_event_is_routed(bus: str) -> None:
@@ -155,8 +199,10 @@ def test_a_method_that_does_not_exist(bus: str) -> None:
     assert ended.errors.endswith("(no_such_method)\n")
 
 
-def test_a_value_that_is_too_large(bus: str) -> None:
-    ended = rob("call", "echo", "back", "(s)", "-", address=bus, stdin="x" * 70_000)
+def test_a_value_that_is_too_large(address: str) -> None:
+    with start_broker("--listen", address, IPC_BROKER_LIMITS_MAX_FRAME="65536") as broker:
+        broker.wait_for_line(" listens on ", PATIENCE)
+        ended = rob("call", "echo", "back", "(s)", "-", address=address, stdin="x" * 70_000)
     assert (ended.status, ended.output) == (1, "")
     assert ended.errors.endswith("(too_large)\n")
 

@@ -1,18 +1,30 @@
 """Replays the `wire` blocks of docs/protocol.md against a router, without sockets.
 
-`NAME > MESSAGE` is sent to the broker and `NAME < MESSAGE` must be the next message that the broker sends to NAME.
-`NAME ends` closes the connection, `NAME half-closes` ends what it sends. A name stands for a connection, which is made
-where it comes first: the names that begin with `rust` are seed peers, `new` has not said anything yet, and the others
-have said hello. The first is connection 1 of process 101, and so on. Nothing may be left unsaid.
+`NAME > MESSAGE` is sent to the broker and `NAME < MESSAGE` must be the next message that the broker sends to NAME. A name
+stands for a connection, which is made where it comes first: the names that begin with `rust` are seed peers, `new` has
+not said anything yet, and the others have said hello. The first is connection 1 of process 101, and so on. Messages are
+shown in JSON, whatever is spoken. Nothing may be left unsaid.
+
+Besides:
+
+- `NAME has FEATURE...` makes the connection with these features of hello, among them an encoding if it is not JSON.
+- `broker has LIMIT NUMBER...`, before all else, sets limits.
+- `NAME ends` breaks the connection, `NAME half-closes` ends what it sends.
+- `NAME is closed`, `NAME is not read`, `NAME is read`: what the broker does with the connection now.
+- `time passes SECONDS`.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Iterable
+
+import msgspec
 
 from ipc_broker.config import Limits
 from ipc_broker.credentials import Credentials
+from ipc_broker.protocol.encodings import ENCODINGS
 from ipc_broker.protocol.framing import HEADER_SIZE, FrameReader, write_length
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
@@ -23,48 +35,91 @@ IDENTITY = Identity(version="0.1.0", epoch="8f14e45fceea167a", pid=4711)
 
 class Conversation:
     def __init__(self) -> None:
-        self._router = Router(IDENTITY, Limits(), 0.0)
+        self._now = 0.0
+        self._router = Router(IDENTITY, Limits(), self._now)
         self._peers: dict[str, Peer] = {}
         self._heard: dict[Peer, deque[Json]] = {}
 
     def replay(self, text: str) -> None:
         for line in text.splitlines():
-            name, what, message = [*line.split(maxsplit=2), ""][:3]
-            peer = self._peer(name)
-            match what:
-                case ">":
-                    self._send(peer, message.encode())
-                case "<":
-                    assert self._heard[peer], f"nothing came instead of: {line}"
-                    heard = self._heard[peer].popleft()
-                    assert heard == json.loads(message), f"{json.dumps(heard)} came instead of: {line}"
-                case "ends":
-                    self._router.disconnect(peer, 0.0)
-                case "half-closes":
-                    self._router.end_of_input(peer, 0.0)
-                case _:
-                    raise AssertionError(f"not a line of a conversation: {line}")
-            self._listen()
+            self._line(line, *[*line.split(maxsplit=2), ""][:3])
         left = {name: list(self._heard[peer]) for name, peer in self._peers.items() if self._heard[peer]}
         assert left == {}, f"what is not shown: {json.dumps(left)}"
 
-    def _peer(self, name: str) -> Peer:
-        if name not in self._peers:
-            number = len(self._peers) + 1
-            peer = self._peers[name] = self._router.connect(Credentials(pid=100 + number))
-            self._heard[peer] = deque()
-            if not name.startswith(("new", "rust")):
-                hello = {"call_id": "0", "object_name": "rob", "method": "hello", "args": {"name": name}}
-                self._send(peer, json.dumps({"Call": hello}).encode())
-                self._listen()
-                self._heard[peer].clear()
-                assert peer.prefix == f"{number}."
-        return self._peers[name]
+    def send(self, name: str, message: str) -> None:
+        self._send(self._peer(name), message)
+        self._listen()
 
-    def _send(self, peer: Peer, body: bytes) -> None:
-        self._router.receive(peer, write_length(len(body)) + body, 0.0)
+    def heard(self, name: str) -> Json:
+        """The next message that the broker has sent."""
+        return self._heard[self._peer(name)].popleft()
+
+    def _line(self, line: str, name: str, what: str, rest: str) -> None:
+        match name, what, rest:
+            case "broker", "has", limits:
+                assert not self._peers, f"too late: {line}"
+                self._router = Router(IDENTITY, _limits(limits.split()), self._now)
+            case "time", "passes", seconds:
+                self._now += float(seconds)
+                self._router.handle_timer(self._now)
+            case _, "has", features:
+                assert name not in self._peers, f"too late: {line}"
+                self._connect(name, features.split())
+            case _, ">", message:
+                self.send(name, message)
+            case _, "<", message:
+                assert self._heard[self._peer(name)], f"nothing came instead of: {line}"
+                came = self.heard(name)
+                assert came == json.loads(message), f"{json.dumps(came)} came instead of: {line}"
+            case _, "ends", "":
+                self._router.disconnect(self._peer(name), self._now)
+            case _, "half-closes", "":
+                self._router.end_of_input(self._peer(name), self._now)
+            case _, "is", "closed":
+                assert self._peer(name).closing
+            case _, "is", "read":
+                assert self._peer(name).reads
+            case _, "is", "not read":
+                assert not self._peer(name).reads
+            case _:
+                raise AssertionError(f"not a line of a conversation: {line}")
+        self._listen()
+
+    def _peer(self, name: str) -> Peer:
+        return self._peers[name] if name in self._peers else self._connect(name, ())
+
+    def _connect(self, name: str, features: Iterable[str]) -> Peer:
+        number = len(self._peers) + 1
+        peer = self._peers[name] = self._router.connect(Credentials(pid=100 + number))
+        self._heard[peer] = deque()
+        if not name.startswith(("new", "rust")):
+            encodings = [feature for feature in features if feature in ENCODINGS] or ["json"]
+            args: Json = {"encodings": list(encodings), "features": list(features), "name": name}
+            hello = {"call_id": "0", "object_name": "rob", "method": "hello", "args": args}
+            self._send(peer, json.dumps({"Call": hello}))
+            self._listen()
+            self._heard[peer].clear()
+            assert peer.prefix == f"{number}."
+        return peer
+
+    def _send(self, peer: Peer, message: str) -> None:
+        speaks_json = peer.connection.codec.name == "json"
+        body = message.encode() if speaks_json else msgspec.msgpack.encode(json.loads(message))
+        self._router.receive(peer, write_length(len(body)) + body, self._now)
 
     def _listen(self) -> None:
         for peer, heard in self._heard.items():
-            frames = FrameReader().feed(peer.connection.data_to_send())
-            heard.extend(json.loads(frame[HEADER_SIZE:]) for frame in frames)
+            for frame in FrameReader().feed(peer.connection.data_to_send()):
+                heard.append(_read(frame[HEADER_SIZE:]))
+            self._router.written(peer, self._now)
+
+
+def _limits(words: list[str]) -> Limits:
+    given = {name: json.loads(number) for name, number in zip(words[::2], words[1::2], strict=True)}
+    return msgspec.convert(given, Limits)
+
+
+def _read(body: bytes) -> Json:
+    """The answer to hello is in JSON, whatever was agreed on in it."""
+    message: Json = json.loads(body) if body.startswith(b"{") else msgspec.msgpack.decode(body)
+    return message

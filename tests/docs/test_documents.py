@@ -13,9 +13,10 @@ import pytest
 from ipc_broker import events, messages
 from ipc_broker.config import BrokerConfig
 from ipc_broker.messages import Invalid, Message
+from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
-from ipc_broker.protocol.framing import HEADER_SIZE, write_length
-from ipc_broker.protocol.payload import encode_payload
+from ipc_broker.protocol.encodings import ENCODINGS
+from ipc_broker.protocol.framing import HEADER_SIZE, SEED_MAX_FRAME, write_length
 from tests.docs.blocks import DOCUMENTS, ROOT, Block, blocks_of, blocks_of_kind
 from tests.docs.conversations import Conversation
 from tests.docs.stories import play, stories
@@ -28,7 +29,8 @@ STORIES = [
 # `sh` is what sets the project up, and `text` what nobody can run.
 KINDS = {"python", "console", "wire", "json", "hex", "toml", "sh", "text"}
 _HEX_LINE = re.compile(r"((?:[0-9a-f]{2} )+) +(\S.*)")
-_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+_LINK = re.compile(r"\]\(([^)#:]*)#?([^)#:]*)\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _PROTOCOL = ROOT / "docs" / "protocol.md"
 
 
@@ -36,22 +38,31 @@ def blocks(kind: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", [pytest.param(block, id=block.where) for block in blocks_of_kind(kind)])
 
 
-def received(data: bytes) -> tuple[Message, Role]:
-    """The one message in the bytes, and the end that may receive it."""
+def received(data: bytes) -> tuple[Message, Codec]:
+    """The one message in the bytes, as the end that may receive it decodes it, and its encoding."""
     for role in Role:
-        [(message, frame)] = Connection(role, lambda: None).receive_data(data)
-        assert frame == data
-        if isinstance(message, events.Event):  # a client gets its value decoded
-            return messages.Event(message.object, message.topic, encode_payload(message.value)), role
-        if not isinstance(message, Invalid | events.Gap):
-            return message, role
+        for codec in ENCODINGS.values():
+            [(message, _)] = extended(role, codec).receive_data(data)
+            if isinstance(message, events.Event):  # a client gets its value decoded
+                value = codec.encode_payload(message.value)
+                message = messages.Event(
+                    message.object, message.topic, value, message.subscription_id, message.retained
+                )
+            if not isinstance(message, Invalid):
+                return message, codec
     raise AssertionError(f"neither end takes {data!r} for a message")
 
 
-def sent(message: Message, role: Role) -> bytes:
+def extended(role: Role, codec: Codec) -> Connection:
     connection = Connection(role, lambda: None)
-    connection.send(message)
-    return connection.data_to_send()
+    connection.extend(codec.name, SEED_MAX_FRAME, SEED_MAX_FRAME)
+    return connection
+
+
+def sent(message: Message, codec: Codec) -> bytes:
+    if isinstance(message, messages.Event) and not message.retained:
+        return codec.event_frame(message.object_name, message.topic, message.args, message.subscription)
+    return codec.encode(message)
 
 
 def bytes_of(block: Block) -> bytes:
@@ -82,16 +93,14 @@ def test_the_broker_answers_as_shown(block: Block) -> None:
 @blocks("hex")
 def test_a_frame_shown_in_hex_is_a_message_and_encoded_so_again(block: Block) -> None:
     data = bytes_of(block)
-    message, role = received(data)
-    assert sent(message, Role.CLIENT if role is Role.BROKER else Role.BROKER) == data
+    assert sent(*received(data)) == data
 
 
 @blocks("json")
 def test_a_body_shown_is_a_message_with_all_its_fields(block: Block) -> None:
     body = block.text.encode()
-    [(message, frame)] = Connection(Role.BROKER, lambda: None).receive_data(write_length(len(body)) + body)
-    assert not isinstance(message, Invalid)
-    assert json.loads(frame[HEADER_SIZE:]) == json.loads(body)
+    message, codec = received(write_length(len(body)) + body)
+    assert json.loads(sent(message, codec)[HEADER_SIZE:]) == json.loads(body)
 
 
 @blocks("toml")
@@ -102,9 +111,20 @@ def test_settings_shown_are_settings(block: Block) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_lead_somewhere(document: Path) -> None:
     missing = [
-        link for link in _LINK.findall(document.read_text(encoding="utf-8")) if not (document.parent / link).exists()
+        (path, heading)
+        for path, heading in _LINK.findall(document.read_text(encoding="utf-8"))
+        if not leads_somewhere(document.parent / path if path else document, heading)
     ]
     assert missing == []
+
+
+def leads_somewhere(target: Path, heading: str) -> bool:
+    return target.exists() and (not heading or heading in anchors(target.read_text(encoding="utf-8")))
+
+
+def anchors(text: str) -> set[str]:
+    """By which a page's headings can be linked to."""
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(text)}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from ipc_broker import messages
 from ipc_broker.config import Limits
-from ipc_broker.errors import call_error
-from ipc_broker.messages import Hello, Welcome
-from ipc_broker.protocol.codec import MESSAGE_TYPES
-from tests.docs.blocks import ROOT
+from ipc_broker.errors import CallError, call_error
+from ipc_broker.messages import Hello, Message, Welcome
+from ipc_broker.protocol.connection import Connection, Role
+from ipc_broker.protocol.encodings import JSON
+from ipc_broker.routing import backpressure, calls, driver, retained, router, sessions
+from ipc_broker.routing.names import MODES
+from ipc_broker.routing.subscriptions import OVERFLOWS
+from ipc_broker.session import streams, subscriptions
+from ipc_broker.session.settings import FEATURES
+from tests.docs.blocks import ROOT, blocks_of
 from tests.docs.conversations import Conversation
 from tests.test_layers import DOOR, LEVEL_0, MAY_IMPORT
 
@@ -22,6 +29,8 @@ PROTOCOL = ROOT / "docs" / "protocol.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 _NAME = re.compile(r"`([^`]+)`")
+_PACKAGE = re.compile(r" *(?:src/)?(\w+)/(?: |$)")
+_MODULES = re.compile(r"\w+\.py")
 
 
 def names(cell: str) -> list[str]:
@@ -39,7 +48,7 @@ def tables(document: Path, header: str) -> list[list[list[str]]]:
         elif not line.startswith("|"):
             rows = None
         elif rows is not None and not line.startswith("| ---"):
-            rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+            rows.append([cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")])
     assert found, f"{document.name} has no table {header}"
     return found
 
@@ -53,13 +62,86 @@ def fields(kind: type[msgspec.Struct]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
+MESSAGE_TYPES: tuple[type[msgspec.Struct], ...] = get_args(Message)
+
+# How the table of fields calls the types of `messages.py`.
+_TYPES = {
+    "Name": "name",
+    "Name | None": "name or null",
+    "Count": "count",
+    "Count | None": "count or null",
+    "int | None": "integer or null",
+    "str": "string",
+    "bool": "boolean",
+    "Raw": "any",
+    "Raw | UnsetType": "any",
+    "dict[str, str] | UnsetType": "map of strings",
+}
+
+
 def test_messages_and_their_fields() -> None:
     rows = table(PROTOCOL, "| type | fields | sent by | answered with |")
     assert {row[0]: names(row[1]) for row in rows} == {f"`{kind.__name__}`": fields(kind) for kind in MESSAGE_TYPES}
 
 
-def test_longest_name() -> None:
-    assert f"at most {messages.MAX_NAME:,} characters" in PROTOCOL.read_text(encoding="utf-8")
+def test_fields_with_their_types_and_defaults() -> None:
+    said = {
+        (kind, field): (row[2], row[3])
+        for row in table(PROTOCOL, "| field | in | type | default | what |")
+        for field in names(row[0])
+        for kind in names(row[1])
+    }
+    assert said == {
+        (kind.__name__, field.encode_name): (_TYPES[kind.__annotations__[field.name]], default_of(field))
+        for kind in MESSAGE_TYPES
+        for field in msgspec.structs.fields(kind)
+    }
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return ""
+    return "left out" if field.default is msgspec.UNSET else f"`{msgspec.json.encode(field.default).decode()}`"
+
+
+def test_what_the_broker_takes() -> None:
+    [sentence] = re.findall(r"The broker takes (.*?) and no other types", flat(PROTOCOL))
+    everybody, extended = map(names, sentence.split("extended peers also"))
+    assert known_to_the_broker(Connection(Role.BROKER, lambda: None)) == everybody
+    connection = Connection(Role.BROKER, lambda: None)
+    connection.extend(JSON.name, 65_536, 65_536)
+    assert known_to_the_broker(connection) == [*everybody, *extended]
+
+
+def known_to_the_broker(connection: Connection) -> list[str]:
+    [(refusal, _)] = connection.receive_data(b'\0\0\0\x09{"No":{}}')
+    assert isinstance(refusal, messages.Invalid)
+    return refusal.reason.partition("known here: ")[2].split(", ")
+
+
+def test_modes_and_overflows() -> None:
+    modes = table(PROTOCOL, "| mode | who may come besides | which worker gets a call |")
+    assert [row[0] for row in modes] == [f"`{mode}`" for mode in MODES]
+    overflows = table(PROTOCOL, "| overflow | what happens |")
+    assert [row[0] for row in overflows] == [f'`"{overflow}"`' for overflow in OVERFLOWS]
+
+
+def test_features() -> None:
+    rows = table(PROTOCOL, "| feature | the peer promises | a peer without it |")
+    assert {row[0].strip("`") for row in rows} == driver.FEATURES
+    assert [row[0].strip("`") for row in rows] == list(FEATURES)
+
+
+def test_what_our_clients_give_in_credit() -> None:
+    text = flat(PROTOCOL)
+    assert f"this package begin with {streams.WINDOW:,} bytes and give back" in text
+    assert f"this package begin with {subscriptions.WINDOW:,} bytes and give" in text
+    assert f"as soon as {subscriptions.GRANT:,} are consumed" in text
+
+
+def flat(document: Path) -> str:
+    """Its text on one line."""
+    return " ".join(document.read_text(encoding="utf-8").split())
 
 
 def test_fields_of_hello() -> None:
@@ -86,10 +168,40 @@ def test_methods_of_rob() -> None:
 
 
 def test_limits() -> None:
-    rows = table(PROTOCOL, "| limit | default | over it |")
+    rows = table(PROTOCOL, "| limit | default | of | over it |")
     assert {row[0]: row[1] for row in rows} == {
         f"`{name}`": str(value) for name, value in msgspec.structs.asdict(Limits()).items()
     }
+    assert f"with their names and {retained.ENTRY_SIZE} for each" in flat(PROTOCOL)
+
+
+def test_limits_that_are_no_settings() -> None:
+    numbers = [int(row[1]) for row in table(PROTOCOL, "| what | at most | over it |")]
+    assert numbers == [
+        messages.MAX_NAME,
+        calls.MOST_HEADERS,
+        driver.MOST_WILL,
+        sessions.MOST_DETACHED,
+        router.MOST_INVALID,
+        backpressure.OVERRUN,
+    ]
+
+
+def test_what_rob_counts() -> None:
+    text = '{"Call":{"call_id":"1.1","object_name":"rob","method":"stats","args":null}}'
+    conversation = Conversation()
+    conversation.send("caller", text)
+    answer: Any = conversation.heard("caller")
+    stats = answer["Result"]["value"]
+    [result] = [row[2] for row in table(PROTOCOL, "| method | `args` | result |") if row[0] == "`stats`"]
+    assert names(result) == list(stats)
+    [said] = re.findall(r"The `totals` are counted since the start: (.*? `dropped` events)\.", flat(PROTOCOL))
+    assert names(said) == list(stats["totals"])
+
+
+@pytest.mark.parametrize("code", [row[0].strip("`") for row in table(PROTOCOL, "| code | from | when |")])
+def test_codes_of_errors_are_known(code: str) -> None:
+    assert code == "name_taken" or type(call_error(code, "")) is not CallError
 
 
 @pytest.mark.parametrize("row", table(README, "| code | class | when |"), ids=lambda row: row[0].strip("`"))
@@ -110,8 +222,22 @@ def test_layers() -> None:
 
 
 def test_every_module_has_its_place_in_the_plan() -> None:
-    plan = ARCHITECTURE.read_text(encoding="utf-8")
-    packages = {path.parent for path in (ROOT / "src" / "ipc_broker").rglob("*.py")}
-    shown = {package for package in packages if package.name not in ("cli", "sync")}
-    modules = [path.name for package in shown for path in package.glob("*.py") if not path.name.startswith("__")]
-    assert [name for name in modules if name not in plan] == []
+    [plan] = [block.text for block in blocks_of(ARCHITECTURE) if block.kind == "text"]
+    shown: dict[str, set[str]] = {}
+    opened = ""
+    for line in plan.splitlines():
+        if (package := _PACKAGE.match(line)) is not None:
+            opened = package[1]
+        owner = opened if line.startswith("    ") or package is not None else "ipc_broker"
+        shown.setdefault(owner, set()).update(_MODULES.findall(line.strip().partition("  ")[0]))
+    folder = ROOT / "src" / "ipc_broker"
+    there = {
+        path.name: {module.name for module in path.glob("*.py") if not module.name.startswith("__")}
+        for path in folder.iterdir()
+        if (path / "__init__.py").exists()
+    }
+    assert shown.pop("ipc_broker") - {"__init__.py"} == {
+        module.name for module in folder.glob("*.py") if not module.name.startswith("__")
+    }
+    told_at_a_glance = {"cli", "sync"}
+    assert shown == {name: set() if name in told_at_a_glance else modules for name, modules in there.items()}

@@ -33,6 +33,14 @@ def worker_at(*address: str, **environ: str) -> Iterator[Child]:
 
 
 @contextmanager
+def client_at(kind: str, address: str, count: int) -> Iterator[Child]:
+    """A client, "blocking" or "asyncio", with a will; it takes so many items of a stream."""
+    with our_program("client_process.py", kind, address, str(count)) as client:
+        client.wait_for_line("streaming", PATIENCE)
+        yield client
+
+
+@contextmanager
 def subscriber_at(address: str, count: int, pause: float = 0.0) -> Iterator[Child]:
     """A slow subscriber, subscribed."""
     with our_program("subscriber_process.py", address, str(count), str(pause)) as subscriber:

@@ -73,7 +73,7 @@ def test_our_worker_serves_seed_clients(bus: str) -> None:
         assert client.call("nobody", "x", call_id="3") == {
             "Error": {"call_id": "3", "object_name": "nobody", "message": "No such object 'nobody'"}
         }
-        assert client.call("rob", "listObjects")["Result"]["value"] == ["gate", "math", "rob"]
+        assert client.call("rob", "listObjects")["Result"]["value"] == ["echo", "gate", "math", "rob", "tape"]
 
 
 def test_our_worker_serves_at_a_broker_of_the_rust_crate() -> None:

@@ -1,11 +1,13 @@
-"""Our worker as a process: `worker_process.py ADDRESS` serves `math` and `gate`, and prints what the tests wait for."""
+"""Our worker as a process: `worker_process.py ADDRESS` serves the objects below, and prints what the tests wait for."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
-from ipc_broker import Worker
+from ipc_broker import Worker, current_call
 
 
 class Math:
@@ -14,6 +16,44 @@ class Math:
 
     async def mul(self, a: int, b: int) -> dict[str, int]:
         return {"product": a * b}
+
+
+class Echo:
+    async def back(self, value: Any = None) -> Any:
+        return value
+
+    async def bytes(self, size: int) -> bytes:
+        return b"\xff" * size
+
+    async def headers(self) -> dict[str, str]:
+        return dict(current_call().headers)
+
+
+class Tape:
+    """Streams; `run` has no end, and says when it was given up."""
+
+    async def count(self, stop: int) -> AsyncIterator[int]:
+        for number in range(stop):
+            yield number
+
+    async def run(self, size: int = 0) -> AsyncIterator[list[Any]]:
+        number = 0
+        try:
+            while True:
+                yield [number, "x" * size]
+                number += 1
+                await asyncio.sleep(0)
+        finally:
+            print("the stream was given up", flush=True)
+
+    def run_in_thread(self, size: int = 0) -> Iterator[list[Any]]:
+        number = 0
+        try:
+            while True:
+                yield [number, "x" * size]
+                number += 1
+        finally:
+            print("the stream was given up", flush=True)
 
 
 class Gate:
@@ -32,6 +72,8 @@ class Gate:
 async def main() -> None:
     worker = Worker(*sys.argv[1:], name="calculator")
     worker.add("math", Math())
+    worker.add("echo", Echo())
+    worker.add("tape", Tape())
     worker.add("gate", Gate())
     async with worker:
         print("registered", flush=True)

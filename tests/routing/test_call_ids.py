@@ -9,6 +9,7 @@ import pytest
 from ipc_broker.messages import MAX_NAME
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, result
+from tests.routing.peers import cancel, ids_of, json_peer, serve
 from tests.seed.frames import Json, Message, frame
 
 
@@ -87,12 +88,9 @@ def largest_call(call_id: str) -> Message:
     return call(call_id, "math", "add", "x" * room)
 
 
-@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
 @pytest.mark.parametrize("call_id", ["12", "same", "i" * MAX_NAME])
-def test_another_id_is_short_so_that_a_call_of_the_largest_size_still_fits(
-    bus: Bus, kind: Callable[..., RawPeer], call_id: str
-) -> None:
-    worker, callers = kind(bus, "math"), [RawPeer(bus), RawPeer(bus)]
+def test_another_id_is_short_so_that_a_call_of_the_largest_size_still_fits(bus: Bus, call_id: str) -> None:
+    worker, callers = RawPeer(bus, "math"), [RawPeer(bus), RawPeer(bus)]
     for caller in callers:
         caller.send(largest_call(call_id))
         bus.settle()
@@ -107,13 +105,10 @@ def test_another_id_is_short_so_that_a_call_of_the_largest_size_still_fits(
     bus.assert_no_call_is_left()
 
 
-@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
 @pytest.mark.parametrize("call_id", ["", "s"])
-def test_a_call_that_another_id_makes_too_large_is_refused(
-    bus: Bus, kind: Callable[..., RawPeer], call_id: str
-) -> None:
+def test_a_call_that_another_id_makes_too_large_is_refused(bus: Bus, call_id: str) -> None:
     """Only an id shorter than the other one can do that."""
-    worker, first, second = kind(bus, "math"), RawPeer(bus), RawPeer(bus)
+    worker, first, second = RawPeer(bus, "math"), RawPeer(bus), RawPeer(bus)
     largest = largest_call(call_id)
     first.send(largest)
     assert worker.receive() == [largest]
@@ -130,12 +125,10 @@ def test_a_call_that_another_id_makes_too_large_is_refused(
 @pytest.mark.parametrize("fails", [False, True])
 def test_an_answer_that_the_callers_own_id_makes_too_large_is_an_error(bus: Bus, fails: bool) -> None:
     """The worker knows the call under a shorter id, so that its answer just fits. `RawPeer` fails on a larger frame."""
-    worker, callers = extended_peer(bus, "math"), [RawPeer(bus), RawPeer(bus)]
+    worker, caller = extended_peer(bus, "math"), RawPeer(bus)
     longest = "i" * MAX_NAME
-    for caller in callers:
-        caller.send(call(longest, "math", "add"))
-        bus.settle()
-    _, given = given_to(worker)
+    caller.send(call(longest, "math", "add"))
+    [given] = given_to(worker)
 
     def answer_of(text: str) -> Message:
         call_id = str(given["call_id"])
@@ -143,11 +136,9 @@ def test_an_answer_that_the_callers_own_id_makes_too_large_is_an_error(bus: Bus,
 
     room = 65_536 - (len(frame(answer_of(""))) - 4)
     worker.send(answer_of("x" * room))
-    [message] = callers[1].receive()
+    [message] = caller.receive()
     assert error_of(message)["call_id"] == longest
     assert "over the limit of 65536 bytes" in str(error_of(message)["message"])
-    worker.send(result(longest, "math", 1))
-    assert callers[0].receive() == [result(longest, "math", 1)]
     bus.assert_no_call_is_left()
 
 
@@ -177,7 +168,8 @@ def test_an_id_in_flight_is_refused_and_the_first_call_still_gets_its_answer(
     refused = error_of(caller.receive()[0])
     assert refused["call_id"] == call_id
     assert refused["message"] == f"the call id {call_id!r} is in flight; use a new one for each call"
-    worker.send(result(call_id, "math", 42))
+    [given] = given_to(worker)
+    worker.send(result(str(given["call_id"]), "math", 42))
     assert caller.receive() == [result(call_id, "math", 42)]
     caller.send(call(call_id, "text", "upper"))
     assert caller.receive() == []
@@ -190,4 +182,51 @@ def test_extended_callers_keep_to_their_prefix(bus: Bus, worker: RawPeer) -> Non
         refused = error_of(caller.receive()[0])
         assert (refused["call_id"], refused["code"], refused["delivered"]) == (call_id, "invalid_args", "no")
     assert worker.receive() == []
+    bus.assert_no_call_is_left()
+
+
+def test_an_extended_worker_knows_the_calls_of_a_seed_caller_by_the_callers_prefix(bus: Bus, worker: RawPeer) -> None:
+    """Each by another id, so that a late answer to one that its caller abandoned meets no other."""
+    seeds = [RawPeer(bus), RawPeer(bus)]
+    given: list[str] = []
+    for seed in (*seeds, *seeds):
+        seed.send(call(f"{len(given)}", "math", "add"))
+        given += [str(fields["call_id"]) for fields in given_to(worker)]
+    assert [call_id.partition(".")[0] for call_id in given] == [str(seed.peer.id) for seed in (*seeds, *seeds)]
+    assert len(set(given)) == 4
+    for call_id in given:
+        worker.send(result(call_id, "math", call_id))
+    for number, seed in enumerate(seeds):
+        assert seed.receive() == [
+            result(f"{number}", "math", given[number]),
+            result(f"{number + 2}", "math", given[number + 2]),
+        ]
+    bus.assert_no_call_is_left()
+
+
+def test_the_same_id_after_a_lost_seed_caller_is_another_call_to_an_extended_worker(bus: Bus, worker: RawPeer) -> None:
+    first, second = RawPeer(bus), RawPeer(bus)
+    first.send(call("same", "math", "add"))
+    [abandoned] = given_to(worker)
+    first.disconnect()
+    second.send(call("same", "math", "add"))
+    [given] = given_to(worker)
+    worker.send(result(str(abandoned["call_id"]), "math", "not yours"))
+    assert second.receive() == []
+    worker.send(result(str(given["call_id"]), "math", "yours"))
+    assert second.receive() == [result("same", "math", "yours")]
+
+
+def test_an_id_that_a_busy_worker_still_knows_is_rewritten_under_the_callers_prefix(bus: Bus) -> None:
+    """The call was cancelled, but counts until its worker has answered; the caller may use its id again."""
+    worker, caller = json_peer(bus), json_peer(bus)
+    serve(worker, "math", concurrency=2)
+    call_id = f"{caller.prefix}1"
+    caller.send(call(call_id, "math", "add", 1), cancel(call_id), call(call_id, "math", "add", 2))
+    first, second = ids_of(worker.receive())
+    assert first == call_id
+    assert second.startswith(caller.prefix)
+    assert second != first
+    worker.send(result(first, "math", "late"), result(second, "math", "in time"))
+    assert caller.receive() == [result(call_id, "math", "in time")]
     bus.assert_no_call_is_left()

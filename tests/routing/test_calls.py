@@ -8,82 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from ipc_broker.config import Limits
-from ipc_broker.credentials import Credentials
-from ipc_broker.messages import Call
-from ipc_broker.protocol.codec import NULL
-from ipc_broker.routing.calls import Calls
-from ipc_broker.routing.peer import Peer
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, publish, result
 from tests.seed.frames import Message, frame_of
 
 
-def a_peer(number: int) -> Peer:
-    return Peer(number, Credentials(), lambda peer: None)
-
-
-def a_call(call_id: str, object_name: str = "math") -> Call:
-    return Call(call_id, object_name, "add", NULL)
-
-
 def in_order_of_id(messages: list[Message]) -> list[Message]:
     return sorted(messages, key=lambda message: str(next(iter(message.values()))["call_id"]))
-
-
-# The slots
-
-
-def test_a_slot_is_taken_once_and_only_from_its_worker() -> None:
-    calls, caller, worker = Calls(), a_peer(1), a_peer(2)
-    assert calls.start(caller, worker, a_call("1")) == "1"
-    assert calls.in_flight == 1
-    assert calls.finish(caller, "1") is None
-    finished = calls.finish(worker, "1")
-    assert finished is not None
-    assert (finished.caller, finished.worker, finished.call_id) == (caller, worker, "1")
-    assert (finished.object_name, finished.method) == ("math", "add")
-    assert calls.finish(worker, "1") is None
-    assert calls.in_flight == 0
-    assert not caller.calls
-    assert not worker.serving
-
-
-def test_equal_ids_at_one_worker_get_different_ones_there() -> None:
-    calls, worker = Calls(), a_peer(1)
-    callers = [a_peer(number) for number in (2, 3, 4)]
-    ids = [calls.start(caller, worker, a_call("1")) for caller in callers]
-    assert ids == ["1", "~1", "~2"]
-    for caller, worker_id in zip(callers, ids, strict=True):
-        finished = calls.finish(worker, worker_id)
-        assert finished is not None
-        assert (finished.caller, finished.call_id) == (caller, "1")
-
-
-def test_another_id_is_short_whatever_the_callers_is_and_none_that_the_worker_knows_already() -> None:
-    calls, worker, longest = Calls(), a_peer(1), "i" * 1024
-    assert calls.start(a_peer(2), worker, a_call("~1")) == "~1"
-    assert calls.start(a_peer(3), worker, a_call(longest)) == longest
-    assert calls.start(a_peer(4), worker, a_call(longest)) == "~2"
-    assert calls.start(a_peer(5), worker, a_call("~2")) == "~3"
-    assert calls.start(a_peer(6), a_peer(7), a_call(longest)) == longest
-    assert len(worker.serving) == 4
-
-
-def test_the_calls_that_a_worker_holds_are_told_by_object_and_stay() -> None:
-    calls, caller, worker = Calls(), a_peer(1), a_peer(2)
-    calls.start(caller, worker, a_call("1"))
-    calls.start(caller, worker, a_call("2", "text"))
-    calls.start(caller, a_peer(3), a_call("3"))
-    assert [call.call_id for call in calls.held_by(worker, "math")] == ["1"]
-    assert [call.call_id for call in calls.held_by(worker, "text")] == ["2"]
-    assert [call.call_id for call in calls.held_by(worker)] == ["1", "2"]
-    assert calls.held_by(worker, "ghost") == calls.held_by(caller) == []
-    assert calls.in_flight == 3
-    for held in calls.held_by(worker):  # what it gives may be finished while one goes through it
-        assert calls.finish(worker, held.worker_id) is held
-    assert calls.held_by(worker) == []
-    assert calls.in_flight == 1
-    assert set(caller.calls) == {"3"}
 
 
 # Only the worker that was given a call can answer it
@@ -91,7 +22,8 @@ def test_the_calls_that_a_worker_holds_are_told_by_object_and_stay() -> None:
 
 @pytest.fixture
 def worker(bus: Bus) -> RawPeer:
-    return extended_peer(bus, "math")
+    """A seed peer, which knows the calls of others by their own ids."""
+    return RawPeer(bus, "math")
 
 
 @pytest.fixture
@@ -169,13 +101,8 @@ ENDS: dict[str, Callable[[RawPeer], None]] = {
     "ends its stream": lambda worker: worker.link.end_input(),
     "sends garbage": lambda worker: worker.send_bytes(frame_of(b"\xff\xfe")),
     "sends an unknown message": lambda worker: worker.send_bytes(frame_of(b'{"Answer":{"call_id":"1"}}')),
-    "answers with too deep a value": lambda worker: worker.send_bytes(
-        frame_of(b'{"Result":{"call_id":"1","object_name":"math","value":%s}}' % (b"[" * 30_000 + b"]" * 30_000))
-    ),
-    "answers with invalid UTF-8": lambda worker: worker.send_bytes(
-        frame_of(b'{"Result":{"call_id":"1","object_name":"math","value":"\xff"}}')
-    ),
-    "announces an oversize frame": lambda worker: worker.send_bytes((65_537).to_bytes(4, "big")),
+    "answers it does not say what": lambda worker: worker.send_bytes(frame_of(b'{"Result":{"value":1}}')),
+    "announces an oversize frame": lambda worker: worker.send_bytes((2**31).to_bytes(4, "big")),
 }
 
 
@@ -195,6 +122,36 @@ def test_a_lost_worker_ends_all_its_calls_at_once(bus: Bus, kind: Callable[..., 
     assert answer["call_id"] == f"{extended.prefix}1"
     assert answer["code"] == "worker_lost"
     assert answer["delivered"] == "maybe"
+
+
+BROKEN_ANSWERS = {
+    "too deep a value": b'{"Result":{"call_id":"%b","object_name":"math","value":%b}}',
+    "invalid UTF-8": b'{"Result":{"call_id":"%b","object_name":"math","value":"\xff","new":%b}}',
+    "no message": b'{"Error":{"call_id":"%b","object_name":"math","data":%b}}',
+}
+
+
+@pytest.mark.parametrize("kind", [RawPeer, extended_peer])
+@pytest.mark.parametrize("broken", BROKEN_ANSWERS)
+def test_a_broken_answer_ends_the_call_that_it_was_for_and_no_other(
+    bus: Bus, kind: Callable[..., RawPeer], broken: str
+) -> None:
+    worker, caller, other = kind(bus, "math"), extended_peer(bus), RawPeer(bus)
+    first, second = f"{caller.prefix}1", f"{caller.prefix}2"
+    caller.send(call(first, "math", "add"), call(second, "math", "add"))
+    assert len(worker.receive()) == 2
+    body = BROKEN_ANSWERS[broken] % (first.encode(), b"[" * 30_000 + b"]" * 30_000)
+    other.send_bytes(frame_of(body))
+    assert error_of(other.receive()[0])["call_id"] is None
+    assert caller.receive() == [], "it was not the other's to answer"
+    worker.send_bytes(frame_of(body))
+    [answer] = map(error_of, caller.receive())
+    assert (answer["call_id"], answer["code"], answer["delivered"]) == (first, "worker_lost", "maybe")
+    assert error_of(worker.receive()[0])["call_id"] is None
+    worker.send(result(first, "math", "late"), result(second, "math", 42))
+    assert caller.receive() == [result(second, "math", 42)]
+    assert bus.router.totals.late_answers == 1
+    bus.assert_no_call_is_left()
 
 
 def test_unregistering_an_object_ends_its_calls_only(bus: Bus) -> None:
@@ -368,7 +325,7 @@ def test_the_end_of_input_of_an_extended_peer_ends_it(bus: Bus, worker: RawPeer)
     assert caller.ended
     bus.assert_no_call_is_left()
     assert list(bus.router.names) == ["math"]
-    assert bus.router.subscriptions.count == 0
+    assert bus.router.events.subscriptions.count == 0
     worker.send(result(f"{caller.prefix}1", "math"))
     bus.settle()
     assert bus.router.totals.late_answers == 1

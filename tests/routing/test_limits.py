@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ipc_broker.config import Limits
+from ipc_broker.routing.feeds import OUTBOX_WINDOW
 from ipc_broker.routing.router import MOST_INVALID, MOST_LOGGED
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error_of, event, publish, register, result, subscribe
@@ -212,7 +213,7 @@ def test_what_came_behind_the_answer_that_filled_its_senders_outbox_leaves_nothi
 
 
 def sends_an_oversize_frame(bus: Bus, peer: RawPeer) -> None:
-    peer.send_bytes((65_537).to_bytes(4, "big"))
+    peer.send_bytes((2**31).to_bytes(4, "big"))
     bus.settle()
 
 
@@ -310,7 +311,8 @@ def test_the_publishers_of_a_subscriber_that_is_to_be_closed_go_on(kind: Callabl
     subscriber, publisher = kind(bus), RawPeer(bus)
     subscriber.subscribe("sensor", "temperature")
     subscriber.link.stop_taking()
-    publisher.send(publish("sensor", "temperature", "x" * 2000))
+    for _ in range(2 * OUTBOX_WINDOW // 60_000):
+        publisher.send(publish("sensor", "temperature", "x" * 60_000))
     bus.settle()
     assert not publisher.peer.reads
     sends_an_oversize_frame(bus, subscriber)

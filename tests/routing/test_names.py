@@ -8,6 +8,7 @@ from ipc_broker.routing.names import Names
 from ipc_broker.routing.peer import Peer
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, error_of, event, publish, refused, register, subscribe
+from tests.routing.peers import ids_of
 from tests.seed.frames import Message
 
 
@@ -17,16 +18,18 @@ def a_peer(number: int) -> Peer:
 
 def test_names_belong_to_whoever_came_first_until_given_up() -> None:
     names, first, second = Names(), a_peer(1), a_peer(2)
-    assert names.register("math", first) is first
-    assert names.register("math", second) is first
-    assert names.register("math", first) is first
-    assert (first.names, second.names) == ({"math"}, set())
-    assert not names.unregister("math", second)
-    assert names.owner("math") is first
-    assert names.unregister("math", first)
-    assert not names.unregister("math", first)
-    assert names.owner("math") is None
-    assert names.register("math", second) is second
+    registration = names.register("math", first)
+    assert registration.peer is first
+    assert names.register("math", second) is registration
+    assert names.register("math", first) is registration
+    assert (first.registrations, second.registrations) == ({"math": registration}, {})
+    found = names.find("math")
+    assert found is not None
+    assert found.members == [registration]
+    names.unregister(registration)
+    assert first.registrations == {}
+    assert names.find("math") is None
+    assert names.register("math", second).peer is second
 
 
 def test_names_are_listed_and_counted() -> None:
@@ -53,11 +56,13 @@ def test_the_owner_keeps_its_name_and_the_second_is_told_who_has_it(bus: Bus) ->
         assert error_of(message)["message"] == "the name 'math' is taken by 'calculator' (process 1234)"
     text = "the name 'math' is taken by 'calculator' (process 1234)"
     extended.send(register("math"))
-    assert extended.receive() == [refused("RegisterObject", "math", "name_taken", text)]
+    expected = refused("RegisterObject", "math", "name_taken", text)
+    expected["Error"]["data"] = {"owner": "calculator", "pid": 1234}
+    assert extended.receive() == [expected]
     seed.send(register("math"))
     assert seed.receive() == [error(None, "math", text)]
     seed.send(call("1", "math", "add"))
-    assert owner.receive() == [call("1", "math", "add")]
+    assert ids_of(owner.receive()) == [f"{seed.peer.id}.1"]
 
 
 def test_a_name_registered_again_by_its_owner_stays_its(bus: Bus) -> None:

@@ -13,7 +13,15 @@ def bus() -> Bus:
 
 @pytest.fixture
 def broker() -> ScriptedBroker:
-    """One whose session is connected and ready."""
+    """One whose session is connected and ready, and has agreed to everything, in JSON."""
     broker = ScriptedBroker()
     broker.open()
+    return broker
+
+
+@pytest.fixture
+def seed_broker() -> ScriptedBroker:
+    """One that speaks the Rust crate's protocol only."""
+    broker = ScriptedBroker()
+    broker.open_seed()
     return broker

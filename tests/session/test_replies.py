@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from ipc_broker.errors import (
     CallCancelled,
@@ -18,7 +18,17 @@ from ipc_broker.errors import (
     WorkerLost,
 )
 from ipc_broker.messages import Error
-from ipc_broker.session.replies import PendingCalls, Question, Questions, deadline_exceeded, exception_of
+from ipc_broker.protocol.codec import Codec
+from ipc_broker.protocol.encodings import ENCODINGS, JSON, MSGPACK
+from ipc_broker.session.replies import (
+    PendingCall,
+    PendingCalls,
+    Question,
+    Questions,
+    deadline_exceeded,
+    exception_of,
+    name_taken,
+)
 from tests.recording import Answer
 
 NOW = 1000.0
@@ -35,13 +45,13 @@ def add(calls: PendingCalls, call_id: str, timeout: float | None = None) -> Answ
     return answer
 
 
+def a_call() -> PendingCall:
+    return PendingCall(Answer(), "math", "add", None, None, False)
+
+
 def mapped(message: str = "what happened", *, code: str = "", delivered: str = "") -> CallError:
     """The exception for an `Error` with these fields."""
-    calls = PendingCalls()
-    add(calls, "1")
-    call = calls.take("1")
-    assert call is not None
-    return exception_of(Error("1", "math", message, code=code, delivered=delivered), call)
+    return exception_of(Error("1", "math", message, code=code, delivered=delivered), a_call(), JSON)
 
 
 # Calls
@@ -95,6 +105,14 @@ def test_a_lost_connection_ends_every_call_and_leaves_no_deadline(calls: Pending
     assert calls.next_deadline() is None
 
 
+def test_a_call_without_a_clock_has_no_deadline(calls: PendingCalls) -> None:
+    answer = Answer()
+    calls.add("1", answer, "math", "add", None, 1.0)
+    assert calls.next_deadline() is None
+    calls.expire(NOW + 100)
+    assert not answer.done()
+
+
 def test_a_deadline_that_passes_after_the_connection_was_lost_does_no_harm(calls: PendingCalls) -> None:
     add(calls, "1", 1.0)
     calls.lose("the broker went away")
@@ -144,16 +162,36 @@ def test_the_code_of_a_newer_peer_is_kept() -> None:
     assert error.code == "from_the_future"
 
 
-def test_a_remote_error_carries_the_exceptions_name_and_data() -> None:
-    calls = PendingCalls()
-    add(calls, "1")
-    call = calls.take("1")
-    assert call is not None
-    error = exception_of(Error("1", "math", "no", code="remote_error", type="ValueError", data=Raw(b'{"a":1}')), call)
+@pytest.mark.parametrize("codec", ENCODINGS.values(), ids=ENCODINGS)
+def test_a_remote_error_carries_the_exceptions_name_and_data(codec: Codec) -> None:
+    data = codec.encode_payload({"a": [1, None]})
+    error = exception_of(Error("1", "math", "no", code="remote_error", type="ValueError", data=data), a_call(), codec)
     assert isinstance(error, RemoteError)
-    assert (error.type, error.data) == ("ValueError", {"a": 1})
-    broken = exception_of(Error("1", "math", "no", code="remote_error", data=Raw(b"1e999")), call)
-    assert "unreadable" in str(broken.data)
+    assert (error.type, error.data) == ("ValueError", {"a": [1, None]})
+
+
+@pytest.mark.parametrize(
+    ("codec", "data"),
+    [(JSON, b"1e999"), (JSON, b"[" * 10_000 + b"]" * 10_000), (MSGPACK, b"\xa1\xff"), (MSGPACK, b"\x91")],
+)
+def test_data_that_cannot_be_read_is_no_reason_to_lose_the_error(codec: Codec, data: bytes) -> None:
+    error = exception_of(Error("1", "math", "no", code="remote_error", data=Raw(data)), a_call(), codec)
+    assert isinstance(error, RemoteError)
+    assert error.message == "no"
+    assert "unreadable" in str(error.data)
+
+
+def test_a_name_that_is_taken_comes_with_its_owner() -> None:
+    for codec in ENCODINGS.values():
+        data = codec.encode_payload({"owner": "calculator", "pid": 7})
+        error = name_taken(Error(None, "math", "taken", code="name_taken", data=data), codec)
+        assert (error.message, error.owner, error.pid) == ("taken", "calculator", 7)
+
+
+@pytest.mark.parametrize("data", [UNSET, Raw(b"[]"), Raw(b"1e999"), Raw(b"{}")])
+def test_a_name_that_is_taken_may_come_without_its_owner(data: Raw | UnsetType) -> None:
+    error = name_taken(Error(None, "math", "taken", code="name_taken", data=data), JSON)
+    assert (error.message, error.owner, error.pid) == ("taken", "", None)
 
 
 def test_an_error_of_a_seed_program_has_no_code() -> None:
@@ -201,9 +239,8 @@ def test_questions_of_other_names_wait_on(questions: Questions) -> None:
     questions.settle(TEXT, True)
     assert not math.done()
     assert text.result is True
-    assert questions.first_about("HasObjectResult", "math") == MATH
-    assert questions.first_about("HasObjectResult", "text") is None
-    assert questions.first_about("Registered", "math") is None
+    assert MATH in questions
+    assert TEXT not in questions
 
 
 def test_a_cancelled_question_takes_its_own_answer_and_not_the_next_ones(questions: Questions) -> None:
@@ -271,19 +308,6 @@ def test_an_answer_that_nobody_asked_for_does_no_harm(questions: Questions) -> N
     assert not waiting.done()
 
 
-def test_the_first_question_about_a_name_is_the_one_that_was_asked_first(questions: Questions) -> None:
-    assert questions.first_about("Subscribed", "sensor") is None
-    for question in (SENSOR_B, SENSOR_A, SENSOR_B):
-        questions.ask(question)
-    assert questions.first_about("Subscribed", "sensor") == SENSOR_B
-    questions.settle(SENSOR_B)
-    assert questions.first_about("Subscribed", "sensor") == SENSOR_A
-    questions.settle(SENSOR_A)
-    assert questions.first_about("Subscribed", "sensor") == SENSOR_B
-    questions.settle(SENSOR_B)
-    assert questions.first_about("Subscribed", "sensor") is None
-
-
 def test_a_lost_connection_ends_every_question(questions: Questions) -> None:
     answers = [ask(questions, question) for question in (MATH, MATH, TEXT)]
     joined, cancelled = Answer(), ask(questions, TEXT)
@@ -295,4 +319,4 @@ def test_a_lost_connection_ends_every_question(questions: Questions) -> None:
         assert answer.error.message == "the broker went away"
     for question in (MATH, TEXT):
         assert not questions.join(question, Answer())
-        assert questions.first_about("HasObjectResult", question[1]) is None
+        assert question not in questions

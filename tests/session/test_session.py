@@ -1,4 +1,4 @@
-"""Calls and answers of a session whose broker is played by the test, or is the real router (`Bus`)."""
+"""Calls of a session whose broker is played by the test, or is the real router (`Bus`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from msgspec import Raw
 
 from ipc_broker.errors import (
     CallError,
-    ConnectionLost,
     DeadlineExceeded,
     InvalidArgs,
     NoSuchMethod,
@@ -16,15 +15,14 @@ from ipc_broker.errors import (
     TooLarge,
     WorkerLost,
 )
-from ipc_broker.messages import MAX_NAME, Error, Invalid
-from ipc_broker.protocol.connection import State
+from ipc_broker.messages import MAX_NAME
+from ipc_broker.protocol.encodings import JSON
 from ipc_broker.protocol.framing import HEADER_SIZE
-from ipc_broker.protocol.payload import encode_payload
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import call, error, event, result
+from tests.messages import call, error, result
 from tests.recording import Answer
-from tests.seed.frames import Json, frame, frame_of
-from tests.session.scripted import WELCOME, ScriptedBroker
+from tests.seed.frames import Json, Message, frame
+from tests.session.scripted import ScriptedBroker
 
 NOW = 1000.0
 NULL = Raw(b"null")
@@ -35,86 +33,48 @@ def make_call(broker: ScriptedBroker, timeout: float | None = None) -> tuple[str
     return broker.session.call("math", "add", Raw(b"[1]"), answer, NOW, timeout), answer
 
 
-# hello
+def failed(call_id: str, **fields: Json) -> Message:
+    message = error(call_id, "math", "what happened")
+    message["Error"] |= fields
+    return message
 
 
-def test_hello_is_the_first_message_and_nothing_else_is_sent_before_its_answer() -> None:
-    broker = ScriptedBroker()
-    broker.session.expose("math")
-    hello = broker.accept()
-    assert hello["Call"]["object_name"] == "rob"
-    assert hello["Call"]["method"] == "hello"
-    assert hello["Call"]["args"] == {
-        "encodings": ["json"],
-        "features": ["multiplex"],
-        "max_frame": 65_536,
-        "name": "client",
-        "pid": 99,
-    }
-    assert not broker.session.ready
-    with pytest.raises(ConnectionLost) as raised:
-        make_call(broker)
-    assert raised.value.delivered == "no"
-    with pytest.raises(ConnectionLost):
-        broker.session.publish("sensor", "temperature", NULL)
-    assert broker.sent() == []
+# Calls and answers
 
 
-def test_the_welcome_gives_the_prefix_of_all_call_ids(broker: ScriptedBroker) -> None:
-    session = broker.session
-    assert session.ready
-    assert session.welcome is broker.opened.result is not None
-    assert session.connection is not None
-    assert session.connection.state is State.EXTENDED
-    ids = [make_call(broker)[0] for _ in range(3)]
-    assert len(set(ids)) == 3
-    assert all(call_id.startswith("7.") for call_id in ids)
+def test_answers_in_any_order_reach_their_calls(broker: ScriptedBroker) -> None:
+    (first_id, first), (second_id, second) = make_call(broker), make_call(broker)
+    assert broker.sent() == [call(first_id, "math", "add", [1]), call(second_id, "math", "add", [1])]
+    assert broker.session.calls_in_flight == 2
+    broker.give(result(second_id, "math", "second"), result(first_id, "math", "first"))
+    assert (first.value, second.value) == ("first", "second")
+    assert broker.session.calls_in_flight == 0
 
 
-@pytest.mark.parametrize("answer", [result("?", "rob"), error("?", "rob", "No such object 'rob'")])
-def test_null_and_an_error_keep_the_seeds_protocol(answer: dict[str, dict[str, Json]]) -> None:
-    broker = ScriptedBroker()
-    hello = broker.accept()
-    next(iter(answer.values()))["call_id"] = hello["Call"]["call_id"]
-    broker.give(answer)
-    assert broker.session.ready
-    assert broker.session.welcome is None
-    assert broker.opened.result is None
-    assert broker.session.connection is not None
-    assert broker.session.connection.state is State.SEED
-    call_id, reply = make_call(broker)
-    assert call_id.startswith("nonce.")
-    broker.give(result(call_id, "math", 42))
-    assert reply.value == 42
+def test_a_cancelled_reply_is_left_alone(broker: ScriptedBroker) -> None:
+    for answer in (result, lambda call_id, name: error(call_id, name, "no")):
+        call_id, reply = make_call(broker)
+        reply.cancelled = True
+        broker.give(answer(call_id, "math"))
+    assert broker.session.late_answers == 0
+    assert broker.session.calls_in_flight == 0
 
 
-@pytest.mark.parametrize("value", [{}, [], "hello", {**WELCOME, "prefix": 1}])
-def test_an_answer_to_hello_that_makes_no_sense_keeps_the_seeds_protocol(value: Json) -> None:
-    broker = ScriptedBroker()
-    hello = broker.accept()
-    broker.give(result(str(hello["Call"]["call_id"]), "rob", value))
-    assert broker.session.ready
-    assert broker.session.welcome is None
+def test_an_answer_that_ends_a_stream_is_to_a_plain_call_its_value(broker: ScriptedBroker) -> None:
+    call_id, answer = make_call(broker)
+    message = result(call_id, "math", 3)
+    message["Result"]["ended"] = True
+    broker.give(message)
+    assert answer.value == 3
 
 
-def test_a_welcome_before_an_oversize_frame_in_the_same_bytes_does_no_harm() -> None:
-    broker = ScriptedBroker()
-    hello = broker.accept()
-    welcome = frame(result(str(hello["Call"]["call_id"]), "rob", WELCOME))
-    broker.session.receive_data(welcome + (65_537).to_bytes(4, "big"))
-    [notice] = broker.notices
-    assert isinstance(notice, Invalid)
-    assert notice.fatal
-
-
-def test_a_connection_lost_before_hello_was_answered_is_told() -> None:
-    broker = ScriptedBroker()
-    broker.accept()
-    broker.lose("refused")
-    assert isinstance(broker.opened.error, ConnectionLost)
-    assert broker.opened.error.message == "refused"
-    broker.open()
-    assert broker.session.ready
+def test_an_item_for_a_call_that_is_no_stream_is_dropped_and_counted(broker: ScriptedBroker) -> None:
+    call_id, answer = make_call(broker)
+    broker.give({"Item": {"call_id": call_id, "value": 1}}, {"Item": {"call_id": "7.99", "value": 1}})
+    assert broker.session.late_answers == 2
+    assert not answer.done()
+    broker.give(result(call_id, "math", 2))
+    assert answer.value == 2
 
 
 def test_the_shell_is_woken_when_there_is_something_to_send(broker: ScriptedBroker) -> None:
@@ -129,25 +89,88 @@ def test_the_shell_is_woken_when_there_is_something_to_send(broker: ScriptedBrok
     assert broker.woken == 2
 
 
-# Calls that we make
+# Limits
 
 
-def test_answers_in_any_order_reach_their_calls(broker: ScriptedBroker) -> None:
-    (first_id, first), (second_id, second) = make_call(broker), make_call(broker)
-    assert broker.sent() == [call(first_id, "math", "add", [1]), call(second_id, "math", "add", [1])]
-    assert broker.session.calls_in_flight == 2
-    broker.give(result(second_id, "math", "second"), result(first_id, "math", "first"))
-    assert (first.value, second.value) == ("first", "second")
+def test_a_call_over_the_agreed_frame_limit_raises_and_is_not_sent() -> None:
+    broker, limit = ScriptedBroker(), 1000
+    broker.open(max_frame=limit)
+    for headers in (None, {"tenant": "a"}):
+        with pytest.raises(TooLarge, match=r"'math.add' takes \d+ bytes, over the limit of 1000 bytes") as raised:
+            broker.session.call("math", "add", JSON.encode_payload("x" * limit), Answer(), NOW, 1.0, headers=headers)
+        assert (raised.value.object, raised.value.method, raised.value.delivered) == ("math", "add", "no")
     assert broker.session.calls_in_flight == 0
+    assert broker.session.next_deadline() is None
+    assert broker.sent() == []
 
 
-def test_an_error_becomes_its_exception(broker: ScriptedBroker) -> None:
-    call_id, answer = make_call(broker)
-    message = error(call_id, "math", "no such method")
-    message["Error"] |= {"code": "no_such_method", "delivered": "yes", "type": "", "new": 1}
-    broker.give(message)
-    assert isinstance(answer.error, NoSuchMethod)
-    assert (answer.error.object, answer.error.method) == ("math", "add")
+def test_a_call_of_exactly_the_frame_limit_is_sent(broker: ScriptedBroker) -> None:
+    make_call(broker)
+    [sample] = broker.sent()
+    room = 65_536 - (len(frame(sample)) - HEADER_SIZE) + len("[1]") - 2
+    broker.session.call("math", "add", JSON.encode_payload("x" * room), Answer(), NOW)
+    assert broker.session.queued == 65_536 + HEADER_SIZE
+    with pytest.raises(TooLarge):
+        broker.session.call("math", "add", JSON.encode_payload("x" * (room + 1)), Answer(), NOW)
+
+
+def test_the_frame_limit_of_an_earlier_broker_does_not_stay() -> None:
+    broker = ScriptedBroker()
+    broker.open(max_frame=1000)
+    broker.lose()
+    broker.open_seed()
+    broker.session.call("math", "add", JSON.encode_payload("x" * 2000), Answer(), NOW)
+    assert len(broker.sent()) == 1
+
+
+@pytest.mark.parametrize("headers", [None, {"tenant": "a"}])
+def test_names_over_the_length_limit_are_refused_before_they_are_sent(
+    broker: ScriptedBroker, headers: dict[str, str] | None
+) -> None:
+    long, session, answer = "n" * (MAX_NAME + 1), broker.session, Answer()
+    with pytest.raises(InvalidArgs):
+        session.call(long, "add", NULL, answer, NOW, headers=headers)
+    with pytest.raises(InvalidArgs):
+        session.call("math", long, NULL, answer, NOW, headers=headers)
+    with pytest.raises(InvalidArgs):
+        session.has(long, answer)
+    assert broker.sent() == []
+    assert session.calls_in_flight == 0
+
+
+# Deadlines
+
+
+@pytest.mark.parametrize(
+    ("timeout", "milliseconds"), [(30.0, 30_000), (1.001, 1001), (0.0004, 1), (0.0, 1), (-1.0, 1), (1e20, 2**53 - 1)]
+)
+def test_a_timeout_travels_in_milliseconds_and_is_one_at_least(
+    broker: ScriptedBroker, timeout: float, milliseconds: int
+) -> None:
+    make_call(broker, timeout)
+    broker.session.call("math", "add", NULL, Answer(), NOW, timeout, headers={"tenant": "a"})
+    assert [message["Call"]["timeout_ms"] for message in broker.sent()] == [milliseconds] * 2
+
+
+def test_a_call_that_waits_for_ever_says_nothing_of_time(broker: ScriptedBroker) -> None:
+    make_call(broker, None)
+    [message] = broker.sent()
+    assert "timeout_ms" not in message["Call"]
+
+
+def test_a_seed_broker_is_told_no_timeout_and_the_session_counts_it_all_the_same(seed_broker: ScriptedBroker) -> None:
+    _, answer = make_call(seed_broker, 1.0)
+    [message] = seed_broker.sent()
+    assert list(message["Call"]) == ["call_id", "object_name", "method", "args"]
+    seed_broker.session.handle_timer(NOW + 1.1)
+    assert isinstance(answer.error, DeadlineExceeded)
+
+
+def test_a_shell_that_counts_by_itself_gets_no_deadline_and_the_broker_its_timeout(broker: ScriptedBroker) -> None:
+    for timeout in (2.0, float("inf")):
+        broker.session.call("math", "add", NULL, Answer(), None, timeout)
+    assert broker.session.next_deadline() is None
+    assert [message["Call"]["timeout_ms"] for message in broker.sent()] == [2000, 2**53 - 1]
 
 
 def test_a_deadline_ends_the_call_and_its_late_answer_is_counted(broker: ScriptedBroker) -> None:
@@ -165,155 +188,90 @@ def test_a_deadline_ends_the_call_and_its_late_answer_is_counted(broker: Scripte
     assert not other.done()
 
 
-def test_a_forgotten_calls_answer_is_dropped_and_counted(broker: ScriptedBroker) -> None:
+# Cancellation
+
+
+def test_a_caller_that_gives_up_tells_the_broker_and_a_late_answer_is_counted(broker: ScriptedBroker) -> None:
     call_id, answer = make_call(broker, timeout=1.0)
-    broker.session.forget(call_id)
+    broker.sent()
+    broker.session.cancel(call_id)
+    broker.session.cancel(call_id)
+    assert broker.sent() == [{"Cancel": {"call_id": call_id}}]
     assert broker.session.next_deadline() is None
+    assert broker.session.calls_in_flight == 0
     broker.give(result(call_id, "math"))
     assert not answer.done()
     assert broker.session.late_answers == 1
 
 
-def test_a_cancelled_reply_is_left_alone(broker: ScriptedBroker) -> None:
-    call_id, answer = make_call(broker)
-    answer.cancelled = True
+def test_a_call_that_has_ended_is_not_cancelled(broker: ScriptedBroker) -> None:
+    call_id, _ = make_call(broker)
     broker.give(result(call_id, "math"))
-    assert broker.session.late_answers == 0
-
-
-def test_a_second_answer_to_hello_is_only_late(broker: ScriptedBroker) -> None:
-    broker.give(result("nonce1", "rob", {**WELCOME, "prefix": "8."}))
-    assert make_call(broker)[0].startswith("7.")
-    assert broker.session.late_answers == 1
-
-
-def test_a_call_or_event_over_the_agreed_frame_limit_raises_and_is_not_sent() -> None:
-    broker, limit = ScriptedBroker(), 1000
-    broker.open(max_frame=limit)
-    with pytest.raises(TooLarge, match=r"'math.add' takes \d+ bytes, over the limit of 1000 bytes") as raised:
-        broker.session.call("math", "add", encode_payload("x" * limit), Answer(), NOW)
-    assert (raised.value.object, raised.value.method, raised.value.delivered) == ("math", "add", "no")
-    assert broker.session.calls_in_flight == 0
-    with pytest.raises(TooLarge, match=r"'temperature' of 'sensor' takes \d+ bytes, over the limit of 1000 bytes"):
-        broker.session.publish("sensor", "temperature", encode_payload("x" * limit))
-    assert broker.sent() == []
-
-
-def test_a_call_of_exactly_the_frame_limit_is_sent(broker: ScriptedBroker) -> None:
-    _, _ = make_call(broker)
-    [sample] = broker.sent()
-    room = 65_536 - (len(frame(sample)) - HEADER_SIZE) + len("[1]") - 2
-    broker.session.call("math", "add", encode_payload("x" * room), Answer(), NOW)
-    assert broker.session.queued == 65_536 + HEADER_SIZE
-    with pytest.raises(TooLarge):
-        broker.session.call("math", "add", encode_payload("x" * (room + 1)), Answer(), NOW)
-
-
-def test_the_frame_limit_of_an_earlier_broker_does_not_stay() -> None:
-    broker = ScriptedBroker()
-    broker.open(max_frame=1000)
-    broker.lose()
-    broker.open_seed()
-    broker.session.call("math", "add", encode_payload("x" * 2000), Answer(), NOW)
-    assert len(broker.sent()) == 1
-
-
-def test_names_over_the_length_limit_are_refused_before_they_are_sent(broker: ScriptedBroker) -> None:
-    long, session, answer = "n" * (MAX_NAME + 1), broker.session, Answer()
-    with pytest.raises(InvalidArgs):
-        session.call(long, "add", NULL, answer, NOW)
-    with pytest.raises(InvalidArgs):
-        session.call("math", long, NULL, answer, NOW)
-    with pytest.raises(InvalidArgs):
-        session.publish("sensor", long, NULL)
-    with pytest.raises(InvalidArgs):
-        session.has(long, answer)
-    with pytest.raises(InvalidArgs):
-        session.expose(long)
-    assert broker.sent() == []
-    assert not session.exposed
-
-
-# Calls that we answer
-
-
-@pytest.fixture
-def serving(broker: ScriptedBroker) -> ScriptedBroker:
-    """One whose session was given the call "1"."""
-    broker.session.expose("math")
-    broker.give({"Registered": {"object_name": "math"}}, call("1", "math", "add", [1, 2]))
     broker.sent()
-    return broker
+    broker.session.cancel(call_id)
+    assert broker.sent() == []
 
 
-def test_a_call_of_an_exposed_object_is_given_to_the_server(serving: ScriptedBroker) -> None:
-    [(given, connection)] = serving.server.calls
-    assert (given.call_id, given.method, bytes(given.args)) == ("1", "add", b"[1,2]")
-    serving.session.answer(given, connection, encode_payload(3))
-    assert serving.sent() == [result("1", "math", 3)]
+def test_only_a_broker_that_knows_cancel_is_told() -> None:
+    old, seed = ScriptedBroker(), ScriptedBroker()
+    old.open(features=["multiplex"])
+    seed.open_seed()
+    for broker in (old, seed):
+        call_id, _ = make_call(broker)
+        broker.sent()
+        broker.session.cancel(call_id)
+        assert broker.sent() == []
+        broker.give(result(call_id, "math"))
+        assert broker.session.late_answers == 1
 
 
-def test_a_failure_carries_code_type_and_that_it_was_delivered(serving: ScriptedBroker) -> None:
-    serving.session.fail(*serving.server.calls[0], "remote_error", "no", type="ValueError")
-    expected = error("1", "math", "no")
-    expected["Error"] |= {"code": "remote_error", "type": "ValueError", "delivered": "yes"}
-    assert serving.sent() == [expected]
+# Headers
 
 
-def test_a_call_of_any_object_is_the_servers_and_without_a_server_an_error(serving: ScriptedBroker) -> None:
-    serving.give(call("2", "text", "upper"))
-    assert [given.call_id for given, _ in serving.server.calls] == ["1", "2"]
-    serving.session.server = None
-    serving.give(call("3", "text", "upper"))
-    [message] = serving.sent()
-    assert (message["Error"]["call_id"], message["Error"]["code"]) == ("3", "no_such_object")
+def test_headers_travel_with_the_call(broker: ScriptedBroker) -> None:
+    session = broker.session
+    session.call("math", "add", NULL, Answer(), NOW, headers={"tenant": "ä"})
+    session.call("math", "add", NULL, Answer(), NOW, headers={})
+    with_headers, without = broker.sent()
+    assert with_headers["Call"]["headers"] == {"tenant": "ä"}
+    assert "headers" not in without["Call"]
 
 
-def test_a_result_over_the_frame_limit_becomes_an_error(serving: ScriptedBroker) -> None:
-    serving.session.answer(*serving.server.calls[0], encode_payload("x" * 65_536))
-    [message] = serving.sent()
-    assert message["Error"]["code"] == "too_large"
-    assert "'math.add' takes 6" in str(message["Error"]["message"])
+@pytest.mark.parametrize("headers", [{"tenant": "\ud800"}, {"\ud800": "a"}, {"tenant": object()}])
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_headers_that_cannot_be_sent_are_refused(headers: dict[str, str], encoding: str) -> None:
+    broker = ScriptedBroker()
+    broker.open(encoding=encoding)
+    with pytest.raises(InvalidArgs, match="headers") as raised:
+        broker.session.call("math", "add", NULL, Answer(), NOW, 1.0, headers=headers)
+    assert raised.value.delivered == "no"
+    assert broker.sent() == []
+    assert broker.session.calls_in_flight == 0
+    assert broker.session.next_deadline() is None
 
 
-def test_an_error_always_fits_into_the_smallest_frame_limit_and_can_be_said() -> None:
-    broker, limit, longest = ScriptedBroker(), 32_768, "\x01" * MAX_NAME
-    broker.open(max_frame=limit)
-    for number in range(4):
-        broker.give(call(f"{number}{longest}"[:MAX_NAME], longest, longest))
-    texts = ["x" * 1_000_000, "\x01" * 1_000_000, "\ud800" * 100, "\N{GRINNING FACE}" * 100_000]
-    for (given, connection), text in zip(broker.server.calls, texts, strict=True):
-        broker.session.fail(given, connection, "remote_error", text, type="\x01" * 100_000)
-    sizes = [len(frame(message)) - HEADER_SIZE for message in broker.sent()]
-    assert len(sizes) == 4
-    assert max(sizes) <= limit
+# Errors
 
 
-def test_answers_for_an_old_connection_are_dropped(serving: ScriptedBroker) -> None:
-    given, connection = serving.server.calls[0]
-    serving.lose()
-    assert serving.server.interruptions == 1
-    serving.session.answer(given, connection, NULL)
-    serving.open()
-    serving.sent()
-    serving.session.answer(given, connection, NULL)
-    serving.session.fail(given, connection, "remote_error", "no")
-    assert serving.sent() == []
-
-
-def test_a_call_that_cannot_be_read_reaches_nobody_else(broker: ScriptedBroker) -> None:
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+def test_an_error_becomes_its_exception_with_all_that_it_carries(encoding: str) -> None:
+    broker = ScriptedBroker()
+    broker.open(encoding=encoding)
     call_id, answer = make_call(broker)
-    broker.session.receive_data(frame_of(b"garbage") + frame(event("a", "b")) + frame(result(call_id, "math", 1)))
-    assert answer.value == 1
-    [notice] = broker.notices
-    assert isinstance(notice, Invalid)
+    data: Json = {"limit": 3, "path": ["a", None]}
+    broker.give(failed(call_id, code="remote_error", type="ValueError", data=data, delivered="maybe", new=1))
+    raised = answer.error
+    assert isinstance(raised, RemoteError)
+    assert (raised.message, raised.object, raised.method) == ("what happened", "math", "add")
+    assert (raised.type, raised.data, raised.delivered) == ("ValueError", data, "maybe")
 
 
-def test_an_error_that_belongs_to_no_question_is_a_notice(broker: ScriptedBroker) -> None:
-    broker.give(error(None, "rob", "only the broker publishes as 'rob'"))
-    [notice] = broker.notices
-    assert isinstance(notice, Error)
-    assert notice.object_name == "rob"
+def test_an_errors_code_chooses_its_class(broker: ScriptedBroker) -> None:
+    call_id, answer = make_call(broker)
+    broker.give(failed(call_id, code="no_such_method"))
+    assert type(answer.error) is NoSuchMethod
+    assert answer.error.data is None
+    assert answer.error.delivered == "yes"
 
 
 # With the real router
@@ -338,6 +296,17 @@ def test_a_call_through_the_router_ends_with_its_result_or_its_error(bus: Bus) -
     bus.assert_no_call_is_left()
 
 
+@pytest.mark.parametrize("encodings", [("msgpack",), ("json",)])
+def test_an_errors_data_arrives_whatever_the_two_ends_speak(bus: Bus, encodings: tuple[str, ...]) -> None:
+    worker, client = Client(bus), Client(bus, encodings=encodings)
+    worker.serve("math")
+    answer = client.call("math", "add")
+    worker.fail("remote_error", "no", data={"limit": 3})
+    bus.settle()
+    assert isinstance(answer.error, RemoteError)
+    assert answer.error.data == {"limit": 3}
+
+
 def test_a_lost_worker_ends_the_calls_it_held(bus: Bus) -> None:
     worker, client = Client(bus), Client(bus)
     worker.serve("math")
@@ -356,13 +325,37 @@ def test_a_deadline_passes_by_the_clock_and_the_connection_serves_on(bus: Bus) -
     assert not answer.done()
     bus.advance(0.2)
     assert isinstance(answer.error, DeadlineExceeded)
+    assert worker.server.cancelled == [worker.server.calls[0][0].call_id]
     worker.answer("late")
     bus.settle()
-    assert client.session.late_answers == 1
     second = client.call("math", "add", timeout=2.0)
     worker.answer("in time")
     bus.settle()
     assert second.value == "in time"
+    bus.assert_no_call_is_left()
+
+
+def test_a_caller_that_gives_up_reaches_the_worker(bus: Bus) -> None:
+    worker, client, answer = Client(bus), Client(bus), Answer()
+    worker.serve("math")
+    call_id = client.session.call("math", "add", client.session.codec.null, answer, bus.now)
+    bus.settle()
+    client.session.cancel(call_id)
+    bus.settle()
+    assert worker.server.cancelled == [call_id]
+    worker.answer("late")
+    bus.settle()
+    assert not answer.done()
+    bus.assert_no_call_is_left()
+
+
+def test_headers_and_timeout_arrive_at_the_worker(bus: Bus) -> None:
+    worker, client = Client(bus), Client(bus)
+    worker.serve("math")
+    client.session.call("math", "add", client.session.codec.null, Answer(), bus.now, 2.5, headers={"tenant": "a"})
+    bus.settle()
+    [(given, _)] = worker.server.calls
+    assert (given.headers, given.timeout_ms) == ({"tenant": "a"}, 2500)
 
 
 def test_a_session_may_call_itself(bus: Bus) -> None:
@@ -383,18 +376,3 @@ def test_a_seed_workers_error_reaches_a_session_as_a_remote_error(bus: Bus) -> N
     assert type(answer.error) is RemoteError
     assert isinstance(answer.error, CallError)
     assert answer.error.message == "no"
-
-
-def test_a_session_answers_two_seed_callers_with_one_id_of_the_longest_kind(bus: Bus) -> None:
-    worker, callers = Client(bus), [RawPeer(bus), RawPeer(bus)]
-    worker.serve("math")
-    longest = "i" * MAX_NAME
-    for caller in callers:
-        caller.send(call(longest, "math", "add"))
-        bus.settle()
-    while worker.server.calls:
-        worker.answer(1)
-    for caller in callers:
-        [answer] = caller.receive()
-        assert next(iter(answer.values()))["call_id"] == longest
-    assert worker.notices == []

@@ -1,14 +1,15 @@
-"""What a session exposes and asks for, and what it does after a lost connection."""
+"""The names that a session exposes and asks for."""
 
 from __future__ import annotations
 
 import pytest
-from msgspec import Raw
 
 from ipc_broker.config import Limits
-from ipc_broker.errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, Overloaded, WorkerLost
+from ipc_broker.errors import InvalidArgs, IPCError, NameTaken, Overloaded, WorkerLost
+from ipc_broker.messages import MAX_NAME
+from ipc_broker.session import Session
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import call, error, refused, register, result, subscribe
+from tests.messages import call, error, refused, register, result
 from tests.recording import Answer, RecordingSink
 from tests.seed.frames import Message
 from tests.session.scripted import ScriptedBroker
@@ -18,6 +19,10 @@ NOW = 1000.0
 
 def registered(name: str) -> Message:
     return {"Registered": {"object_name": name}}
+
+
+def expose(session: Session, name: str, mode: str = "exclusive", concurrency: int = 0) -> None:
+    session.serving.expose(name, mode, concurrency)
 
 
 def exists(name: str, answer: bool) -> Message:
@@ -40,28 +45,56 @@ def test_questions_are_answered_by_name_in_order(broker: ScriptedBroker) -> None
 
 
 def test_an_exposed_object_is_registered_and_the_server_is_told(broker: ScriptedBroker) -> None:
-    broker.session.expose("math")
+    expose(broker.session, "math")
     assert broker.sent() == [register("math")]
     assert broker.registrations() == []
     broker.give(registered("math"))
     assert broker.registrations() == [("math", None)]
 
 
+def test_mode_and_concurrency_travel_and_the_usual_ones_are_left_out(broker: ScriptedBroker) -> None:
+    expose(broker.session, "math", "shared", 4)
+    expose(broker.session, "text", "standby")
+    first, second = broker.sent()
+    assert first["RegisterObject"] == {"object_name": "math", "mode": "shared", "concurrency": 4}
+    assert second["RegisterObject"] == {"object_name": "text", "mode": "standby"}
+
+
+def test_without_a_server_a_registration_is_nobodys_news(broker: ScriptedBroker) -> None:
+    expose(broker.session, "math")
+    expose(broker.session, "text")
+    broker.session.serving.server = None
+    broker.give(registered("math"), refused("RegisterObject", "text", "name_taken", "taken"))
+    assert broker.registrations() == []
+    assert broker.notices == []
+
+
+def test_names_that_cannot_be_sent_are_not_exposed(broker: ScriptedBroker) -> None:
+    for name in ("", "n" * (MAX_NAME + 1), "\ud800"):
+        with pytest.raises(InvalidArgs) as raised:
+            expose(broker.session, name)
+        assert raised.value.delivered == "no"
+    assert broker.sent() == []
+    assert not broker.session.serving.exposed
+
+
 def test_a_name_that_is_taken_is_told_with_its_owner(broker: ScriptedBroker) -> None:
-    broker.session.expose("math")
-    broker.session.expose("text")
-    broker.give(refused("RegisterObject", "math", "name_taken", "the name 'math' is taken by 'calculator' (process 7)"))
-    broker.give(registered("text"))
+    expose(broker.session, "math")
+    expose(broker.session, "text")
+    refusal = refused("RegisterObject", "math", "name_taken", "the name 'math' is taken by 'calculator' (process 7)")
+    refusal["Error"]["data"] = {"owner": "calculator", "pid": 7}
+    broker.give(refusal, registered("text"))
     (name, failure), text = broker.registrations()
     assert name == "math"
     assert isinstance(failure, NameTaken)
     assert failure.message == "the name 'math' is taken by 'calculator' (process 7)"
+    assert (failure.owner, failure.pid) == ("calculator", 7)
     assert text == ("text", None)
 
 
 def test_a_refused_registration_is_told_whatever_the_reason(broker: ScriptedBroker) -> None:
     for code in ("overloaded", "invalid_args", "permission_denied", "from_the_future", ""):
-        broker.session.expose(f"object {code}")
+        expose(broker.session, f"object {code}")
         broker.give(refused("RegisterObject", f"object {code}", code, f"refused: {code}"))
         [(name, failure)] = broker.registrations()
         assert name == f"object {code}"
@@ -72,7 +105,7 @@ def test_a_refused_registration_is_told_whatever_the_reason(broker: ScriptedBrok
 
 
 def test_a_refusal_of_something_else_leaves_a_registration_that_is_on_its_way_alone(broker: ScriptedBroker) -> None:
-    broker.session.expose("math")
+    expose(broker.session, "math")
     elsewhere = [
         refused("Publish", "math", "overloaded", "no more"),
         refused("Subscribe", "math", "overloaded", "no more"),
@@ -90,18 +123,20 @@ def test_a_refusal_of_something_else_leaves_a_registration_that_is_on_its_way_al
 def test_a_registration_and_a_subscription_of_one_name_are_told_apart_when_refused(broker: ScriptedBroker) -> None:
     answer = Answer()
     broker.session.subscribe("math", "changed", RecordingSink(), answer)
-    broker.session.expose("math")
+    expose(broker.session, "math")
     broker.give(refused("RegisterObject", "math", "overloaded", "no more names"))
     [(name, failure)] = broker.registrations()
     assert name == "math"
     assert isinstance(failure, Overloaded)
     assert not answer.done()
-    broker.give(refused("Subscribe", "math", "overloaded", "no more subscriptions"))
+    refusal = refused("Subscribe", "math", "overloaded", "no more subscriptions")
+    refusal["Error"]["subscription"] = 1
+    broker.give(refusal)
     assert answer.error.message == "no more subscriptions"
 
 
 def test_a_withdrawn_object_is_unregistered_and_a_late_call_still_gets_an_answer(broker: ScriptedBroker) -> None:
-    broker.session.expose("math")
+    expose(broker.session, "math")
     broker.give(registered("math"))
     broker.sent()
     answer = Answer()
@@ -111,7 +146,7 @@ def test_a_withdrawn_object_is_unregistered_and_a_late_call_still_gets_an_answer
     assert message["Call"]["args"] == {"object_name": "math", "keep_calls": False}
     broker.give(call("1", "math", "add"))
     [(given, connection)] = broker.server.calls
-    broker.session.fail(given, connection, "no_such_object", "No such object 'math'")
+    broker.session.serving.fail(given, connection, "no_such_object", "No such object 'math'")
     assert broker.sent()[0]["Error"]["call_id"] == "1"
     broker.give(result(str(message["Call"]["call_id"]), "rob", True))
     assert answer.done()
@@ -123,8 +158,8 @@ def test_a_withdrawn_object_is_unregistered_and_a_late_call_still_gets_an_answer
 def test_withdrawing_without_connection_or_from_a_seed_broker_is_done_at_once() -> None:
     broker = ScriptedBroker()
     broker.open_seed()
-    broker.session.expose("math")
-    broker.session.expose("text")
+    expose(broker.session, "math")
+    expose(broker.session, "text")
     broker.sent()
     answers = [Answer(), Answer()]
     broker.session.withdraw("math", answers[0], NOW)
@@ -135,120 +170,36 @@ def test_withdrawing_without_connection_or_from_a_seed_broker_is_done_at_once() 
     assert broker.sent() == []
 
 
-# A lost connection
-
-
-def test_a_lost_connection_ends_everything_that_waits(broker: ScriptedBroker) -> None:
-    called, timed, asked, subscribing = Answer(), Answer(), Answer(), Answer()
-    session = broker.session
-    session.call("math", "add", Raw(b"null"), called, NOW)
-    session.call("math", "add", Raw(b"null"), timed, NOW, 1.0)
-    session.has("math", asked)
-    session.subscribe("sensor", "temperature", RecordingSink(), subscribing)
-    session.expose("math")
-    broker.lose("the broker went away")
-    for answer in (called, timed, asked, subscribing):
-        assert isinstance(answer.error, ConnectionLost)
-        assert answer.error.message == "the broker went away"
-    assert session.calls_in_flight == 0
-    assert session.queued == 0
-    assert session.next_deadline() is None
-    assert not session.ready
-    assert broker.server.interruptions == 1
-    assert broker.registrations() == []
-    session.handle_timer(NOW + 100)
-
-
-def test_a_lost_connection_that_is_lost_again_changes_nothing(broker: ScriptedBroker) -> None:
-    broker.lose()
-    broker.lose()
-    broker.session.receive_data(b"late bytes")
-    assert broker.session.data_to_send() == b""
-
-
-def test_a_new_connection_registers_and_subscribes_before_anything_else_is_sent(broker: ScriptedBroker) -> None:
-    sink = RecordingSink()
-    broker.session.expose("math")
-    broker.session.subscribe("sensor", "temperature", sink, Answer())
-    broker.give(registered("math"), {"Subscribed": {"object_name": "sensor", "topic": "temperature"}})
-    broker.registrations()
-    broker.lose()
-    broker.open()
-    broker.session.call("text", "upper", Raw(b"null"), Answer(), NOW)
-    first, second, third = broker.sent()
-    assert (first, second) == (register("math"), subscribe("sensor", "temperature"))
-    assert third["Call"]["object_name"] == "text"
-    assert sink.seen == ["interrupted"]
-    broker.give(registered("math"))
-    assert broker.registrations() == [("math", None)]
-
-
-def test_a_name_that_was_taken_meanwhile_is_told_after_the_new_connection(broker: ScriptedBroker) -> None:
-    broker.session.expose("math")
-    broker.give(registered("math"))
-    broker.registrations()
-    broker.lose()
-    broker.open()
-    broker.give(refused("RegisterObject", "math", "name_taken", "the name 'math' is taken by connection 9"))
-    [(name, failure)] = broker.registrations()
-    assert name == "math"
-    assert isinstance(failure, NameTaken)
-
-
-def test_ids_and_answers_of_an_old_connection_meet_no_new_call(broker: ScriptedBroker) -> None:
-    old = broker.session.call("math", "add", Raw(b"null"), Answer(), NOW)
-    broker.lose()
-    broker.open()
-    answer = Answer()
-    new = broker.session.call("math", "add", Raw(b"null"), answer, NOW)
-    assert new != old
-    broker.give(result(old, "math", "old"))
-    assert not answer.done()
-    assert broker.session.late_answers == 1
-
-
-def test_half_a_frame_of_an_old_connection_is_forgotten(broker: ScriptedBroker) -> None:
-    broker.session.receive_data(b"\x00\x00\x00\x10{")
-    broker.lose()
-    broker.open()
-    assert broker.session.ready
-
-
-def test_a_seed_broker_after_ours_is_spoken_to_as_such(broker: ScriptedBroker) -> None:
-    broker.session.expose("math")
-    broker.sent()
-    broker.lose()
-    broker.open_seed()
-    assert broker.session.welcome is None
-    assert broker.sent() == [register("math")]
-    assert broker.session.call("text", "upper", Raw(b"null"), Answer(), NOW).startswith("nonce.")
-
-
 # With the real router
 
 
 def test_the_second_to_expose_a_name_is_told_who_has_it(bus: Bus) -> None:
-    owner, second = Client(bus, "calculator"), Client(bus)
+    owner, second = Client(bus, "calculator", pid=7), Client(bus)
     owner.serve("math")
-    second.session.expose("math")
+    expose(second.session, "math")
     bus.settle()
     [(name, failure)] = second.server.registrations
     assert name == "math"
     assert isinstance(failure, NameTaken)
+    assert (failure.owner, failure.pid) == ("calculator", 7)
     assert "'calculator'" in failure.message
 
 
-def test_the_empty_name_cannot_be_exposed(broker: ScriptedBroker) -> None:
-    with pytest.raises(InvalidArgs) as raised:
-        broker.session.expose("")
-    assert raised.value.delivered == "no"
-    assert broker.sent() == []
-    assert not broker.session.exposed
+def test_a_shared_and_a_standby_registration_are_accepted(bus: Bus) -> None:
+    for mode in ("shared", "standby"):
+        first, second = Client(bus), Client(bus)
+        first.serve(mode, "exclusive" if mode == "standby" else mode)
+        second.serve(mode, mode)
+    first.link.disconnect()
+    caller = RawPeer(bus)
+    caller.send(call("1", "standby", "add"))
+    second.answer(1)
+    assert caller.receive() == [result("1", "standby", 1)]
 
 
 def test_the_brokers_own_name_cannot_be_had(bus: Bus) -> None:
     client = Client(bus)
-    client.session.expose("rob")
+    expose(client.session, "rob")
     bus.settle()
     [(name, failure)] = client.server.registrations
     assert name == "rob"
@@ -259,7 +210,7 @@ def test_the_routers_limit_of_names_reaches_the_server() -> None:
     bus = Bus(Limits(names=1))
     client = Client(bus)
     client.serve("math")
-    client.session.expose("text")
+    expose(client.session, "text")
     bus.settle()
     [(name, failure)] = client.server.registrations
     assert name == "text"
@@ -285,6 +236,7 @@ def test_a_withdrawn_object_is_free_and_its_calls_have_ended(bus: Bus) -> None:
     bus.settle()
     worker.session.withdraw("math", answer, bus.now)
     bus.settle()
+    answer.codec = worker.session.codec
     assert answer.value is True
     assert isinstance(waiting.error, WorkerLost)
     Client(bus).serve("math")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from typing import Any, Generic, Self, TypeVar
 
-from ipc_broker import Broker, Event, Worker, inline
-from ipc_broker.sync import Subscription
+from ipc_broker import Broker, Event, Worker, current_call, inline
+from ipc_broker.sync import Subscription, connect
 from tests.seed.broker import SeedBroker
 
 T = TypeVar("T")
@@ -47,18 +48,84 @@ class Math:
         return {"sum": a + b}
 
 
+class Tape:
+    """Streams. The test sees how far the last one got."""
+
+    def __init__(self) -> None:
+        self._yielded = 0
+        self._closed = threading.Event()
+
+    async def count(self, stop: int) -> AsyncIterator[int]:
+        for number in range(stop):
+            yield number
+
+    def count_in_thread(self, stop: int) -> Iterator[int]:
+        yield from range(stop)
+
+    async def fail(self, stop: int, text: str) -> AsyncIterator[int]:
+        for number in range(stop):
+            yield number
+        raise ValueError(text)
+
+    async def run(self, size: int = 0, pause: float = 0.0) -> AsyncIterator[list[Any]]:
+        """Without end: the number of each item, and text of this size."""
+        self._yielded = 0
+        self._closed.clear()
+        try:
+            while True:
+                self._yielded += 1
+                yield [self._yielded, "x" * size]
+                await asyncio.sleep(pause)
+        finally:
+            self._closed.set()
+
+    async def headers(self) -> AsyncIterator[dict[str, str]]:
+        yield dict(current_call().headers)
+
+
+class Relay:
+    """Calls on, with a blocking client."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def told(self) -> dict[str, Any]:
+        """What the call says besides its arguments."""
+        call = current_call()
+        left = None if call.deadline is None else call.deadline - time.monotonic()
+        return {"headers": dict(call.headers), "seconds": left}
+
+    def relay(self, timeout: float | None = 30.0, headers: dict[str, str] | None = None) -> Any:
+        with connect(self._address) as client:
+            return client.call("relay", "told", timeout=timeout, headers=headers)
+
+    def relay_stream(self) -> list[Any]:
+        with connect(self._address) as client:
+            return list(client.stream("tape", "headers"))
+
+    def stream_without_end(self) -> None:
+        with connect(self._address) as client:
+            for _ in client.stream("tape", "run", {"pause": 0.001}):
+                pass
+
+
 class Gate:
     """Each `wait` ends when the test opens it, by its name."""
 
     def __init__(self) -> None:
         self._opened: dict[str, asyncio.Event] = {}
         self._entered: dict[str, threading.Event] = {}
+        self._cancelled: dict[str, threading.Event] = {}
         self._closing = False
 
     async def wait(self, name: str) -> str:
         self._entered.setdefault(name, threading.Event()).set()
         if not self._closing:
-            await self._opened.setdefault(name, asyncio.Event()).wait()
+            try:
+                await self._opened.setdefault(name, asyncio.Event()).wait()
+            except asyncio.CancelledError:
+                self._cancelled.setdefault(name, threading.Event()).set()
+                raise
         return name
 
     def _open(self, name: str) -> None:
@@ -71,13 +138,14 @@ class Gate:
 
 
 class Bus:
-    """Runs while its `with` block does. The worker serves `echo`, `math` and `gate`."""
+    """Runs while its `with` block does. The worker serves `echo`, `math`, `gate`, `tape` and `relay`."""
 
     def __init__(self, broker: Broker | SeedBroker) -> None:
         self.address = ""
         self.is_seed = isinstance(broker, SeedBroker)
         self._broker = broker
         self._gate = Gate()
+        self._tape = Tape()
         self._serving = threading.Event()
         self._ended: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="bus")
@@ -98,9 +166,22 @@ class Bus:
         """Returns when the worker has got the call of `gate.wait(name)`."""
         assert self._gate._entered.setdefault(name, threading.Event()).wait(PATIENCE), f"no call of gate.wait({name!r})"
 
+    def cancelled(self, name: str) -> None:
+        """Returns when the call of `gate.wait(name)` was cancelled in the worker."""
+        assert self._gate._cancelled.setdefault(name, threading.Event()).wait(PATIENCE), f"{name!r} was not cancelled"
+
     def open(self, name: str) -> None:
         """Lets the worker answer `gate.wait(name)`."""
         self._loop.call_soon_threadsafe(self._gate._open, name)
+
+    @property
+    def yielded(self) -> int:
+        """Items that `tape.run` has made."""
+        return self._tape._yielded
+
+    def stream_closed(self) -> None:
+        """Returns when `tape.run` has ended."""
+        assert self._tape._closed.wait(PATIENCE), "the stream goes on"
 
     def publish(self, object_name: str, topic: str, *values: Any) -> None:
         """Returns when the broker has routed them."""
@@ -145,8 +226,11 @@ class Bus:
             else:
                 self.address = (await self._brokers.enter_async_context(broker)).addresses[0]
             self._worker = Worker(self.address)
-            for name, target in (("echo", Echo()), ("math", Math()), ("gate", self._gate)):
-                self._worker.add(name, target)
+            self._worker.add("echo", Echo())
+            self._worker.add("math", Math())
+            self._worker.add("gate", self._gate)
+            self._worker.add("tape", self._tape)
+            self._worker.add("relay", Relay(self.address))
             async with self._worker:
                 self._serving.set()
                 await self._stopping.wait()

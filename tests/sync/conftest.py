@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 import ipc_broker.sync.link
-from ipc_broker import Broker, BrokerConfig
+from ipc_broker import Broker, BrokerConfig, Limits
 from ipc_broker.address import Address
 from ipc_broker.sync import Client, connect
 from ipc_broker.sync.transport import Transport, open_transport
@@ -21,17 +21,18 @@ from tests.sync.faulty_transport import FaultyTransport
 
 TCP = "tcp://127.0.0.1:0"
 OURS = ["ours-tcp"] if sys.platform == "win32" else ["ours-unix", "ours-tcp"]
+DEFAULT_LIMITS = Limits()
 SEEDS = ["seed-tcp"] if sys.platform == "win32" else ["seed-unix", "seed-tcp", "seed-not-ready"]
 
 
 @contextmanager
-def running_bus(kind: str) -> Iterator[Bus]:
+def running_bus(kind: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[Bus]:
     with tempfile.TemporaryDirectory(prefix="sync-") as folder:  # the path of a socket must be short
         address = TCP if kind.endswith("tcp") else f"unix://{folder}/bus.sock"
         if kind.startswith("seed"):
             broker: Broker | SeedBroker = SeedBroker(address, not_ready=kind == "seed-not-ready")
         else:
-            broker = Broker(BrokerConfig(listen=(address,), grace=0))
+            broker = Broker(BrokerConfig(listen=(address,), grace=0, limits=limits))
         with Bus(broker) as bus:
             yield bus
 
@@ -62,6 +63,15 @@ def our_client(our_bus: Bus) -> Iterator[Client]:
     client = connect(our_bus.address)
     yield client
     client.close()
+
+
+@pytest.fixture
+def seed_client() -> Iterator[Client]:
+    """A client of a broker that speaks the Rust crate's protocol only."""
+    with running_bus(SEEDS[0]) as bus:
+        client = connect(bus.address)
+        yield client
+        client.close()
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ from ipc_broker.sync.transport import Transport
 class FaultyTransport:
     """As the real one, until a test sets what happens instead."""
 
-    resumes = False
-
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
         self.send_instead: Callable[[bytes], None] | None = None
         self.recv_instead: Callable[[], bytes] | None = None
+        self.refused = b""  # what `refuse` has kept
         self.close = inner.close
 
     def send(self, data: bytes, timeout: float | None) -> None:
@@ -26,6 +25,24 @@ class FaultyTransport:
 
     def recv(self, timeout: float | None) -> bytes:
         return self.recv_instead() if self.recv_instead is not None else self.inner.recv(timeout)
+
+    def refuse(self) -> None:
+        """From now on the kernel takes nothing."""
+
+        def send(data: bytes) -> None:
+            self.refused += data
+            raise TimeoutError("nothing is taken")
+
+        self.send_instead = send
+
+    def accept(self) -> None:
+        """The kernel takes something again. What it did not take goes out with the next `send`."""
+
+        def send(data: bytes) -> None:
+            refused, self.refused, self.send_instead = self.refused, b"", None
+            self.inner.send(refused + data, 1)
+
+        self.send_instead = send
 
     def fail_after_half(self, error: BaseException) -> None:
         """The next `send` puts out one half of the data, and raises."""

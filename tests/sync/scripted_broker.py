@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import tempfile
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from ipc_broker.sync import Client, connect
 from tests.seed.decoding import decode_message
@@ -14,7 +15,7 @@ from tests.sync.bus import PATIENCE, InThread
 
 WELCOME = {
     "encoding": "json",
-    "features": ["multiplex"],
+    "features": ["multiplex", "cancel", "caller", "streams", "flow"],
     "max_frame": 65_536,
     "prefix": "1.",
     "epoch": "epoch",
@@ -40,6 +41,7 @@ class ScriptedBroker:
         self._listener.settimeout(PATIENCE)
         self._connection: socket.socket | None = None
         self._received = b""
+        self._is_ours = False
 
     def __enter__(self) -> Self:
         return self
@@ -78,6 +80,7 @@ class ScriptedBroker:
         connecting = InThread(lambda: connect(self.address, timeout=PATIENCE))
         self.accept()
         self.answer(self.read("Call"), WELCOME)
+        self._is_ours = True
         client = connecting.result()
         assert client.broker is not None
         return client
@@ -91,7 +94,8 @@ class ScriptedBroker:
 
     def read(self, variant: str) -> dict[str, Json]:
         """The fields of the next message, which must be of this variant."""
-        message = decode_message(self.read_frame()[4:])
+        body = self.read_frame()[4:]
+        message = cast(Message, json.loads(body)) if self._is_ours else decode_message(body)
         assert variant in message, f"{variant} was expected, but this came: {message}"
         return message[variant]
 
@@ -104,8 +108,11 @@ class ScriptedBroker:
     def answer(self, call: dict[str, Json], value: Any) -> None:
         self.send({"Result": {"call_id": call["call_id"], "object_name": call["object_name"], "value": value}})
 
-    def confirm_subscription(self) -> None:
-        self.send({"Subscribed": self.read("Subscribe")})
+    def confirm_subscription(self) -> dict[str, Json]:
+        """Gives what was subscribed."""
+        wish = self.read("Subscribe")
+        self.send({"Subscribed": {name: wish[name] for name in ("object_name", "topic", "id") if name in wish}})
+        return wish
 
     def _read(self, size: int) -> bytes:
         while len(self._received) < size:

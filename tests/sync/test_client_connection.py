@@ -315,7 +315,7 @@ def test_a_call_ends_in_time_though_the_broker_takes_nothing() -> None:
         assert all(isinstance(error, errors.DeadlineExceeded | errors.ConnectionLost) for error in found)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimeoutError("slow"), OSError(5, "bad luck")], ids=repr)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(5, "bad luck")], ids=repr)
 def test_half_a_frame_is_never_followed_by_another(transports: list[FaultyTransport], error: BaseException) -> None:
     with ScriptedBroker() as broker:
         client = broker.connect()

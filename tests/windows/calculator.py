@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from ipc_broker import Worker
 
@@ -17,8 +19,17 @@ class Calculator:
     async def mul(self, a: int, b: int) -> dict[str, int]:
         return {"product": a * b}
 
-    def echo(self, text: str) -> str:
-        return text
+    def echo(self, value: Any) -> Any:
+        return value
+
+    async def count(self, stop: int) -> AsyncIterator[int]:
+        for number in range(stop):
+            yield number
+
+    def run(self, size: int) -> Iterator[bytes]:
+        """Without end."""
+        while True:
+            yield b"x" * size
 
     def fail(self) -> None:
         raise ArithmeticError("on purpose")

@@ -27,7 +27,8 @@ assert sys.platform == "win32"  # so that mypy leaves out the rest elsewhere
 BROKER = ("-m", "ipc_broker")
 ROB = ("-c", "import sys; from ipc_broker.cli.rob import main; sys.exit(main())")
 CALCULATOR = str(Path(__file__).with_name("calculator.py"))
-LONG = "Ünïcödé " * 5_000  # 60,000 bytes of JSON, near what one frame may hold
+LONG = "Ünïcödé " * 5_000  # 60,000 bytes
+MUCH = bytes(range(256)) * 4096  # 1 MiB, far more than a pipe holds
 
 
 def pipe_address() -> str:
@@ -129,6 +130,7 @@ def test_asyncio_client_calls(address: str) -> None:
             math = client.object("math")
             assert await math.mul(a=6, b=7) == {"product": 42}
             assert await math.echo(LONG) == LONG
+            assert await math.echo(MUCH) == MUCH
             answers = await asyncio.gather(*(math.add(number, 1) for number in range(500)))
             assert answers == [{"sum": number + 1} for number in range(500)]
             assert await client.has("math")
@@ -179,6 +181,7 @@ def test_blocking_client_calls(address: str) -> None:
         assert client.call("math", "add", {"a": 10, "b": 32}) == {"sum": 42}
         assert client.object("math").mul(a=6, b=7) == {"product": 42}
         assert client.object("math").echo(LONG) == LONG
+        assert client.object("math").echo(MUCH) == MUCH
         with pytest.raises(errors.NoSuchObject):
             client.call("nowhere", "add")
         with pytest.raises(errors.DeadlineExceeded):
@@ -204,6 +207,64 @@ def test_blocking_client_events(address: str) -> None:
             publisher.publish("sensor", "level", number)
         assert [value_of(events.get(timeout=10)) for _ in range(1_000)] == list(range(1_000))
         assert client.call("math", "add", [1, 2]) == {"sum": 3}
+
+
+def test_asyncio_client_streams(address: str) -> None:
+    async def scenario() -> None:
+        async with connect(address) as client:
+            assert [number async for number in client.stream("math", "count", [5_000])] == list(range(5_000))
+            count = 0
+            async with client.stream("math", "run", [10_000]) as items:
+                async for item in items:
+                    assert item == b"x" * 10_000
+                    count += 1
+                    if count == 200:  # some windows
+                        break
+            assert await client.call("math", "add", [1, 2]) == {"sum": 3}
+
+    asyncio.run(scenario())
+
+
+def test_blocking_client_streams(address: str) -> None:
+    with ipc_broker.sync.connect(address) as client:
+        assert list(client.stream("math", "count", [5_000])) == list(range(5_000))
+        for count, item in enumerate(client.stream("math", "run", [10_000])):
+            assert item == b"x" * 10_000
+            if count == 200:
+                break
+        with pytest.raises(errors.DeadlineExceeded):
+            list(client.stream("math", "run", [10], timeout=0.2))
+        assert client.call("math", "add", [1, 2]) == {"sum": 3}
+
+
+def test_more_events_than_a_slow_subscriber_is_sent_at_once(address: str) -> None:
+    """The publisher has to wait for the subscriber's credits, which go over the same pipe as what it publishes."""
+    count = 2_000
+    with ipc_broker.sync.connect(address) as client, client.subscribe("sensor", "much") as events:
+
+        def publish() -> None:
+            for number in range(count):
+                client.publish("sensor", "much", [number, "x" * 2_000])
+
+        with ThreadPoolExecutor() as threads:
+            publishing = threads.submit(publish)
+            for number in range(count):
+                value = value_of(events.get(timeout=10))
+                assert isinstance(value, list)
+                assert value[0] == number
+            publishing.result(10)
+
+
+def test_retained_events_and_wills(address: str) -> None:
+    with ipc_broker.sync.connect(address) as client, ipc_broker.sync.connect(address) as mortal:
+        client.publish("status", "kept", {"is": b"kept"}, retain=True, ack=True)
+        with client.subscribe("status", "*") as events:
+            assert events.get(timeout=10) == Event("status", "kept", {"is": b"kept"}, retained=True)
+            mortal.set_will("status", "mortal", "gone")
+            mortal.close()
+            with pytest.raises(TimeoutError):
+                events.get(timeout=0.2)
+        client.clear("status", "kept")
 
 
 def test_rob_call(address: str) -> None:

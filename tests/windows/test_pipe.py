@@ -172,7 +172,7 @@ def test_a_mebibyte_in_both_directions_at_once(server: Server, client: PipeTrans
         assert reader.result(10) == MEBIBYTE
 
 
-def test_a_write_that_nobody_reads_times_out(server: Server, client: PipeTransport) -> None:
+def test_a_write_that_nobody_reads_times_out_and_loses_nothing(server: Server, client: PipeTransport) -> None:
     served = server.accept()
     paused = threading.Event()
     server.do(served.transport.pause_reading)
@@ -180,7 +180,22 @@ def test_a_write_that_nobody_reads_times_out(server: Server, client: PipeTranspo
     assert paused.wait(5)
     with pytest.raises(TimeoutError, match="could not be written"):
         client.send(MEBIBYTE, 0.2)
+    for timeout in (0, -1):
+        with pytest.raises(TimeoutError):
+            client.send(b"behind it", timeout)
+    with pytest.raises(TimeoutError):
+        client.send(b"", 0)
     server.do(served.transport.resume_reading)
+    client.send(b"last", 10)
+    data = MEBIBYTE + b"behind it" * 2 + b"last"
+    assert served.read(len(data)) == data
+
+
+def test_a_small_write_goes_out_at_once(server: Server, client: PipeTransport) -> None:
+    served = server.accept()
+    client.send(b"at once", 0)
+    client.send(b"", 0)
+    assert served.read(7) == b"at once"
 
 
 def test_the_servers_close_ends_the_stream_after_the_last_byte(server: Server, client: PipeTransport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 from typing import cast
 
@@ -44,6 +45,7 @@ class Broker:
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
         self.closing = False
         self._router: Router | None = None
 
@@ -149,16 +151,26 @@ class Broker:
         for peer in woken:  # more may be appended on the way
             peer.shell.update(now)
         woken.clear()
-        if router.backpressure.full and self._timer is None and (deadline := router.next_deadline()) is not None:
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+        if router.calls.deadlines.earliest < self._timer_at or router.events.has_deadlines:
+            self._arm_timer()
         if self.closing and not router.calls.in_flight:
             self._idle.set()
 
+    def _arm_timer(self) -> None:
+        deadline = self.router.next_deadline()
+        if deadline is not None and deadline < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+
     def _on_timer(self) -> None:
         self._timer = None
+        self._timer_at = math.inf
         now = asyncio.get_running_loop().time()
         self.router.handle_timer(now)
         self.flush(now)
+        self._arm_timer()
 
 
 class _PeerProtocol(asyncio.Protocol):
@@ -212,7 +224,7 @@ class _PeerProtocol(asyncio.Protocol):
         connection = peer.connection
         while connection.queued and self._writable:
             self._transport.write(connection.data_to_send(WRITE_CHUNK))
-            if peer.full:
+            if peer.feed is not None:
                 self._router.written(peer, now)
         if peer.reads is not self._reading:
             self._reading = peer.reads

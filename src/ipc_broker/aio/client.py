@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Generator
-from typing import Any, TypeVar, overload
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Literal, TypeVar, overload
 
 from msgspec import Raw
 
 from ..address import resolve_address
+from ..context import inherit
 from ..errors import ConnectionLost, TooLarge
 from ..events import Event
 from ..messages import Welcome
-from ..protocol.codec import NULL
-from ..session import BROKER_OBJECT
+from ..session import BROKER_OBJECT, Agreement, Session
+from ..session.streams import Incoming
 from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
 from .link import ENOUGH_TO_WRITE, Link
+from .stream import Stream
 from .subscription import Callback, Subscription
 
 T = TypeVar("T")
+
+Overflow = Literal["", "drop_oldest", "latest", "disconnect"]
 
 
 def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Connecting:
@@ -78,9 +82,20 @@ class Client:
         state = "closed" if self.link.closed else "connected" if self.link.session.ready else "connecting"
         return f"<Client {self.address} {state} calls={self.link.session.calls_in_flight}>"
 
+    @property
+    def protocol(self) -> Agreement:
+        """What was agreed with the broker when the connection was made."""
+        return self.link.session.agreement
+
     @overload
     async def call(
-        self, object: str, method: str, args: object = None, *, timeout: float | None = DEFAULT_TIMEOUT
+        self,
+        object: str,
+        method: str,
+        args: object = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
     ) -> Any: ...
     @overload
     async def call(
@@ -91,6 +106,7 @@ class Client:
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         returns: type[T],
+        headers: Mapping[str, str] | None = None,
     ) -> T: ...
     async def call(
         self,
@@ -100,38 +116,151 @@ class Client:
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         returns: Any = Any,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """What the method returned, checked and converted to `returns`.
 
         `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
-        in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
+        in seconds, None waits for ever. `headers` travel with the call. Within a method both are inherited from the call
+        that it answers. Cancelling cancels the method. Raises CallError, of which there is one class for each reason.
         """
-        payload = payload_of(args, object, method)
-        return value_of(await self._call(object, method, payload, timeout), returns, object, method)
+        link = self.link
+        session = link.session
+        loop = link.loop
+        timeout, headers = inherit(timeout, headers, loop.time, f"'{object}.{method}'")
+        if timeout == math.inf:
+            timeout = None
+        if not session.ready:
+            timeout = await link.wait_ready(timeout)
+        codec = session.codec
+        payload = payload_of(args, codec, object, method)
+        now = loop.time()
+        answer: asyncio.Future[Raw] = loop.create_future()
+        link.urgent = not session.calls_in_flight  # nobody else is calling whose call could be written with it
+        call_id = session.call(object, method, payload, answer, now, timeout, headers=headers)
+        if timeout is not None and now + timeout < link.next_timer:
+            link.arm_timer(now + timeout)
+        try:
+            value = await answer
+        except asyncio.CancelledError:
+            session.cancel(call_id)
+            raise
+        return value_of(value, codec, returns, object, method)
+
+    @overload
+    def stream(
+        self,
+        object: str,
+        method: str,
+        args: object = None,
+        *,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream[Any]: ...
+    @overload
+    def stream(
+        self,
+        object: str,
+        method: str,
+        args: object = None,
+        *,
+        timeout: float | None = None,
+        returns: type[T],
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream[T]: ...
+    def stream(
+        self,
+        object: str,
+        method: str,
+        args: object = None,
+        *,
+        timeout: float | None = None,
+        returns: Any = Any,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream[Any]:
+        """What a generator method yields, one by one: to be iterated over, in `async with` or plainly.
+
+        `timeout` is for the whole stream, and `returns` the type of an item; the rest is as for `call`.
+        """
+
+        async def start(make: Callable[[Session], Incoming]) -> None:
+            link = self.link
+            session = link.session
+            link.require_own_loop()
+            left, inherited = inherit(timeout, headers, link.loop.time, f"'{object}.{method}'")
+            if left == math.inf:
+                left = None
+            if not session.ready:
+                left = await link.wait_ready(left)
+            incoming = make(session)
+            now = link.loop.time()
+            payload = payload_of(args, incoming.codec, object, method)
+            incoming.open(payload, now, left, inherited)
+            if left is not None and now + left < link.next_timer:
+                link.arm_timer(now + left)
+
+        return Stream(start, object, method, returns)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `await client.object("math").add(a=10, b=32)`."""
         return ObjectProxy(self.call, name)
 
-    async def publish(self, object: str, topic: str, value: Any = None) -> None:
-        """Returns when the event is queued; waits only while the kernel takes no more. `drain` tells when it was routed."""
+    async def publish(
+        self, object: str, topic: str, value: Any = None, *, retain: bool = False, ack: bool = False
+    ) -> None:
+        """Returns when the event is queued, with `ack` when the broker has routed it.
+
+        Waits while the kernel takes no more, and while the broker asks for a pause because a subscriber is slow. With
+        `retain` the value is kept for those who subscribe later. `drain` tells when all was routed.
+        """
         link = self.link
-        payload = payload_of(value, object, topic)
-        if not link.session.ready:
+        session = link.session
+        if not session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
-        if not self._undrained:
+        if session.paused:
+            await link.wait_resumed()
+        payload = payload_of(value, session.codec, object, topic)
+        if not self._undrained and not ack:
             self._undrained = True
-            self._losses = link.session.losses
-        if link.session.publish(object, topic, payload) > ENOUGH_TO_WRITE:
+            self._losses = session.losses
+        routed: asyncio.Future[Any] | None = None
+        if retain or ack:
+            routed = link.loop.create_future() if ack else None
+            queued = session.publisher.publish_with(object, topic, payload, routed, link.loop.time(), retain=retain)
+        else:
+            queued = session.publisher.publish(object, topic, payload)
+        if routed is not None:
+            await routed
+        elif queued + link.written > ENOUGH_TO_WRITE:
             await link.wait_writable()
 
-    def subscribe(self, object: str, topic: str, *, callback: Callback | None = None) -> Subscription:
+    async def clear(self, object: str, topic: str) -> None:
+        """Removes the value that is retained there, if there is one."""
+        await self._ask(lambda session, done, now: session.publisher.clear(object, topic, done, now))
+
+    async def set_will(self, object: str, topic: str, value: Any = None, *, retain: bool = False) -> None:
+        """The event that the broker publishes when this client is lost, not when it is closed; "" as topic: none."""
+        await self._ask(
+            lambda session, done, now: session.publisher.set_will(object, topic, value, done, now, retain=retain)
+        )
+
+    def subscribe(
+        self,
+        object: str,
+        topic: str,
+        *,
+        callback: Callback | None = None,
+        group: str = "",
+        overflow: Overflow = "",
+    ) -> Subscription:
         """To be awaited, or entered with `async with`.
 
         With a `callback`, a function or coroutine function, the events go there, in order and one at a time; otherwise
-        iterate over the subscription.
+        iterate over the subscription. In `object` and `topic`, segments between dots, `*` stands for one and a last `>` for
+        the rest. Of the members of a `group` one gets each event. `overflow` is what happens when too many events wait:
+        publishers wait for a while (""), or "drop_oldest", "latest" (one for each topic), "disconnect".
         """
-        return Subscription(self.link, object, topic, callback)
+        return Subscription(self.link, object, topic, callback, group=group, overflow=overflow)
 
     async def has(self, object: str) -> bool:
         """Whether somebody serves the object."""
@@ -169,7 +298,7 @@ class Client:
         undrained, losses = self._undrained, self._losses
         self._undrained = False  # what is published from now on is for the next one
         try:
-            await self._call(BROKER_OBJECT, "ping", NULL, timeout)
+            await self.call(BROKER_OBJECT, "ping", timeout=timeout)
         except BaseException:
             if undrained:
                 self._undrained, self._losses = True, losses
@@ -189,24 +318,14 @@ class Client:
         finally:
             await self.close()
 
-    async def _call(self, object: str, method: str, args: Raw, timeout: float | None) -> Raw:
+    async def _ask(self, ask: Callable[[Session, asyncio.Future[Any], float], None]) -> None:
         link = self.link
-        if timeout == math.inf:
-            timeout = None
         if not link.session.ready:
-            timeout = await link.wait_ready(timeout)
-        loop = link.loop
-        now = loop.time()
-        answer: asyncio.Future[Raw] = loop.create_future()
-        link.urgent = not link.session.calls_in_flight  # nobody else is calling whose call could be written with it
-        call_id = link.session.call(object, method, args, answer, now, timeout)
-        if timeout is not None and now + timeout < link.next_timer:
-            link.arm_timer(now + timeout)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            link.session.forget(call_id)
-            raise
+            await link.wait_ready(DEFAULT_TIMEOUT)
+        done: asyncio.Future[Any] = link.loop.create_future()
+        ask(link.session, done, link.loop.time())
+        async with asyncio.timeout(DEFAULT_TIMEOUT):
+            await done
 
 
 async def _registration_of(object: str, registered: Subscription) -> None:

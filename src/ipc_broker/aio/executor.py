@@ -6,21 +6,27 @@ import asyncio
 import contextvars
 import inspect
 import logging
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from msgspec import MsgspecError
+from msgspec import UNSET, MsgspecError, Raw, UnsetType
 
-from ..context import set_current_call
+from ..context import RunningCall, set_running_call
+from ..errors import CallError
 from ..interface import Arguments, Method, SharedObject
 from ..messages import Call
 from ..protocol.connection import Connection
-from ..protocol.payload import Unsendable, decode_payload, encode_payload, reason_of
+from ..protocol.payload import Unsendable, reason_of
+from ..session import ItemTooLarge
 from .link import Link
+from .streaming import Outgoing
 
 logger = logging.getLogger("ipc_broker")
+
+_STREAMED = object()
+"""The result of a call whose items have gone out already."""
 
 
 class _Run(NamedTuple):
@@ -28,6 +34,7 @@ class _Run(NamedTuple):
     call: Call
     connection: Connection
     result: Awaitable[Any]
+    stream: Outgoing | None
 
 
 class Executor:
@@ -35,75 +42,122 @@ class Executor:
 
     def __init__(self, link: Link, threads: int) -> None:
         self._link = link
-        self._session = link.session
+        self._serving = link.session.serving
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
-        self._running: dict[int, _Run] = {}  # by the identity of the call
+        self._running: dict[str, _Run] = {}  # by the id of the call
 
     def __len__(self) -> int:
         return len(self._running)
 
     def call_method(self, method: Method, call: Call, connection: Connection) -> None:
         try:
-            positional, named = method.arguments(call.args)
+            arguments = method.arguments(call.args, connection.codec)
         except Exception as error:  # also whatever the types' own __init__ raise
-            self._session.fail(call, connection, "invalid_args", reason_of(error))
+            self._serving.fail(call, connection, "invalid_args", reason_of(error))
             return
         if method.is_async:
             try:
-                result = method.function(*positional, **named)
+                result = method.function(*arguments[0], **arguments[1])
             except TypeError as error:  # **named may hold what Python itself fills in
                 self._raised(call, connection, error)
             else:
                 self._start(call, connection, result)
+        elif method.is_stream:
+            self._start_stream(method, arguments, call, connection)
         elif method.inline:
-            self._call_inline(call, connection, method, (positional, named))
+            self._call_inline(call, connection, method, arguments)
         else:
-            self._start(call, connection, self._call_in_thread(method, (positional, named)))
+            self._start(call, connection, self._in_thread(partial(method.function, *arguments[0], **arguments[1])))
 
     def call_shared(self, target: SharedObject, call: Call, connection: Connection) -> None:
         try:
-            args = decode_payload(call.args)
-        except (MsgspecError, RecursionError) as error:
-            self._session.fail(call, connection, "invalid_args", reason_of(error))
+            args = connection.codec.decode_any(call.args)
+        except (MsgspecError, ValueError, RecursionError) as error:
+            self._serving.fail(call, connection, "invalid_args", reason_of(error))
         else:
             self._start(call, connection, target.call(call.method, args))
+
+    def cancel_call(self, call_id: str) -> None:
+        """If it still runs."""
+        run = self._running.get(call_id)
+        if run is not None:
+            self._cancel(run)
 
     def cancel(self, object_name: str | None = None) -> None:
         """The `async def` calls of one object, or all. What runs in a thread goes on there, and its result is dropped."""
         for run in list(self._running.values()):
             if object_name is None or run.call.object_name == object_name:
-                run.task.add_done_callback(partial(self._never_began, run))
-                run.task.cancel()
+                self._cancel(run)
+
+    def add_credit(self, call_id: str, size: int) -> None:
+        run = self._running.get(call_id)
+        if run is not None and run.stream is not None:
+            run.stream.add_credit(size)
+
+    def _cancel(self, run: _Run) -> None:
+        run.task.add_done_callback(partial(self._never_began, run))
+        run.task.cancel()
 
     def _never_began(self, run: _Run, task: asyncio.Task[None]) -> None:
-        if self._running.pop(id(run.call), None) is not None:
+        if self._running.get(run.call.call_id) is run:
+            del self._running[run.call.call_id]
             if inspect.iscoroutine(run.result):
                 run.result.close()
             self._cancelled(run.call, run.connection)
 
     async def drain(self, timeout: float) -> None:
         """Lets what runs end; cancels what has not ended after `timeout` seconds, and waits as long for that."""
-        if self._running:
-            _, late = await asyncio.wait([run.task for run in self._running.values()], timeout=timeout)
-            if late:
-                logger.warning("%d calls did not end within %g s and are cancelled", len(late), timeout)
-                self.cancel()
-                _, stuck = await asyncio.wait(late, timeout=timeout)
-                if stuck:
-                    logger.warning("%d calls catch their cancellation and are left alone", len(stuck))
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            if self._running:
+                _, late = await asyncio.wait([run.task for run in self._running.values()], timeout=timeout)
+                if late:
+                    logger.warning("%d calls did not end within %g s and are cancelled", len(late), timeout)
+                    self.cancel()
+                    _, stuck = await asyncio.wait(late, timeout=timeout)
+                    if stuck:
+                        logger.warning("%d calls catch their cancellation and are left alone", len(stuck))
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, call: Call, connection: Connection, result: Awaitable[Any]) -> None:
+    def _start(
+        self, call: Call, connection: Connection, result: Awaitable[Any], stream: Outgoing | None = None
+    ) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(call, connection, result), name=call.object_name)
         if not task.done():  # an eager task may be
-            self._running[id(call)] = _Run(task, call, connection, result)
+            self._running[call.call_id] = _Run(task, call, connection, result, stream)
+
+    def _start_stream(self, method: Method, arguments: Arguments, call: Call, connection: Connection) -> None:
+        """To a caller that takes no stream the items come as one list."""
+        make = partial(method.function, *arguments[0], **arguments[1])
+        stream = Outgoing(self._serving, call, connection)
+        if not call.credit:
+            result = _list_of(make()) if method.is_async_stream else self._list_in_thread(stream, make)
+        elif method.is_async_stream:
+            result = _streamed(stream, make())
+        else:
+            result = self._stream_from_thread(stream, make)
+        self._start(call, connection, result, stream)
+
+    async def _list_in_thread(self, stream: Outgoing, make: Callable[[], Any]) -> Any:
+        try:
+            return await self._in_thread(partial(stream.list_in_thread, make))
+        finally:
+            stream.give_up()
+
+    async def _stream_from_thread(self, stream: Outgoing, make: Callable[[], Any]) -> Any:
+        try:
+            await self._in_thread(partial(stream.send_all_from_thread, make))
+        finally:
+            stream.give_up()  # however this ends, the thread must not wait for ever
+        return _STREAMED
 
     async def _answer(self, call: Call, connection: Connection, result: Awaitable[Any]) -> None:
-        set_current_call(call)
+        self._enter(call)
         try:
-            payload = encode_payload(await result)
+            value = await result
+            payload = None if value is _STREAMED else connection.codec.encode_payload(value)
         except asyncio.CancelledError:
             self._cancelled(call, connection)
         except BaseException as error:  # sys.exit in a method ends the call, not the worker
@@ -111,53 +165,77 @@ class Executor:
             if isinstance(error, KeyboardInterrupt):
                 raise
         else:
-            # No other call is running whose answer could be written with this one.
-            self._link.urgent = len(self._running) <= 1
-            self._session.answer(call, connection, payload)
+            if payload is None:
+                self._serving.end_stream(call, connection)
+            else:
+                # No other call is running whose answer could be written with this one.
+                self._link.urgent = len(self._running) <= 1
+                self._serving.answer(call, connection, payload)
         finally:
-            self._running.pop(id(call), None)
+            run = self._running.get(call.call_id)
+            if run is not None and run.call is call:
+                del self._running[call.call_id]
+
+    def _enter(self, call: Call) -> None:
+        deadline = self._link.loop.time() + call.timeout_ms / 1000 if call.timeout_ms else None
+        set_running_call(RunningCall(call, deadline, self._serving.caller_of))
 
     def _call_inline(self, call: Call, connection: Connection, method: Method, arguments: Arguments) -> None:
         context = contextvars.copy_context()
-        context.run(set_current_call, call)
+        context.run(self._enter, call)
         try:
-            payload = encode_payload(context.run(method.function, *arguments[0], **arguments[1]))
+            value = context.run(method.function, *arguments[0], **arguments[1])
+            payload = connection.codec.encode_payload(value)
         except BaseException as error:
             self._raised(call, connection, error)
             if isinstance(error, KeyboardInterrupt):
                 raise
         else:
-            self._session.answer(call, connection, payload)
+            self._serving.answer(call, connection, payload)
 
-    async def _call_in_thread(self, method: Method, arguments: Arguments) -> Any:
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ipc-broker-worker")
         context = contextvars.copy_context()
         run = asyncio.get_running_loop().run_in_executor
-        value, error = await run(self._pool, context.run, _outcome, method, arguments)
+        value, error = await run(self._pool, context.run, _outcome, function)
         if error is not None:
             raise error
         return value
 
     def _cancelled(self, call: Call, connection: Connection) -> None:
-        self._session.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
+        self._serving.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
 
     def _raised(self, call: Call, connection: Connection, error: BaseException) -> None:
+        if isinstance(error, ItemTooLarge):
+            self._serving.fail(call, connection, "too_large", str(error))
+            return
         kind = type(error).__name__
+        data: Raw | UnsetType = UNSET
         if isinstance(error, Unsendable):
             kind, message = "TypeError", f"'{call.method}' returned what cannot be sent: {error}"
         else:
             message = _text_of(error) or kind
+            data = _data_of(error, connection)
         logger.warning("%r raised", f"{call.object_name}.{call.method}", exc_info=error)
-        self._session.fail(call, connection, "remote_error", message, type=kind)
+        self._serving.fail(call, connection, "remote_error", message, type=kind, data=data)
 
 
-def _outcome(method: Method, arguments: Arguments) -> tuple[Any, BaseException | None]:
+def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """A future cannot hold every exception: not StopIteration, for one, and SystemExit would end the loop."""
     try:
-        return method.function(*arguments[0], **arguments[1]), None
+        return function(), None
     except BaseException as error:
         return None, error
+
+
+async def _list_of(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+async def _streamed(stream: Outgoing, items: AsyncGenerator[Any, None]) -> Any:
+    await stream.send_all(items)
+    return _STREAMED
 
 
 def _text_of(error: BaseException) -> str:
@@ -165,3 +243,14 @@ def _text_of(error: BaseException) -> str:
         return str(error)
     except Exception as another:
         return f"<its text cannot be had: {type(another).__name__}>"
+
+
+def _data_of(error: BaseException, connection: Connection) -> Raw | UnsetType:
+    """What a method attached to the exception that it raised: `raise RemoteError("...", data={...})`."""
+    data = error.data if isinstance(error, CallError) else None
+    if data is None:
+        return UNSET
+    try:
+        return connection.codec.encode_payload(data)
+    except Unsendable:
+        return UNSET

@@ -12,9 +12,10 @@ from typing import Protocol, cast
 
 from ..address import Address
 from ..deadlines import BUCKET_SECONDS
-from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded
+from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, IPCError
 from ..messages import Error, Invalid, Welcome
-from ..session import WRITE_EARLY, Session
+from ..session import WRITE_EARLY, Session, Settings
+from ..session.values import DEFAULT_TIMEOUT
 from .transport import open_connection
 
 logger = logging.getLogger("ipc_broker")
@@ -27,7 +28,7 @@ class Ends(Protocol):
 
 
 ENOUGH_TO_WRITE = 64 * 1024
-"""Bytes that are queued before a publisher lets the loop write them."""
+"""Bytes after which a publisher lets the loop write them, and read what came."""
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing may take to write what is queued."""
@@ -38,8 +39,9 @@ class Link:
 
     def __init__(self, address: Address, name: str) -> None:
         self.address = address
-        self.session = Session(nonce=os.urandom(8).hex(), name=name, pid=os.getpid())
+        self.session = Session(nonce=os.urandom(8).hex(), settings=Settings(name=name, pid=os.getpid()))
         self.session.on_notice = self._log_notice
+        self.session.on_pause = self._paused
         self.closed = False
         self.loop: asyncio.AbstractEventLoop
         self.subscriptions: set[Ends] = set()
@@ -47,9 +49,12 @@ class Link:
         self._reconnecting: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._writable = asyncio.Event()
+        self._resumed = asyncio.Event()
         self._takes = True  # the same, quicker to ask
         self._senseless = ""  # what came that ends the connection
         self._flush_scheduled = False
+        self.written = 0
+        """Bytes since the loop had its last turn: a publisher that never waits would not learn that it should pause."""
         self.urgent = False
         """Set by whoever sends next when nobody is there to send more in the same turn: it is written at once."""
         self._timer: asyncio.TimerHandle | None = None
@@ -95,6 +100,11 @@ class Link:
         if self.closed:
             raise ClientClosed(f"the client of {self.address} was closed; connect again")
 
+    def require_own_loop(self) -> None:
+        """Raises IPCError in another loop than its own, where nothing that it tells would ever arrive."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise IPCError(f"the client of {self.address} belongs to another event loop; connect in this one")
+
     async def wait_ready(self, timeout: float | None) -> float | None:
         """Until there is a connection; gives what is left of `timeout`. Raises ClientClosed, DeadlineExceeded."""
         self.require_open()
@@ -112,10 +122,25 @@ class Link:
     async def wait_writable(self) -> None:
         """Hands what is queued to the kernel, and waits while it takes no more."""
         self.flush()
+        self.written = 0
         if self._writable.is_set():
             await asyncio.sleep(0)
         else:
             await self._writable.wait()
+
+    async def wait_resumed(self) -> None:
+        """While the broker asks publishers to pause. Raises ClientClosed, DeadlineExceeded."""
+        while self.session.paused:
+            self.flush()
+            await self._resumed.wait()
+            if not self.session.ready:
+                await self.wait_ready(DEFAULT_TIMEOUT)
+
+    def _paused(self) -> None:
+        if self.session.paused:
+            self._resumed.clear()
+        else:
+            self._resumed.set()
 
     def wake(self) -> None:
         """Collects what is sent in one turn of the loop, so that it is written at once."""
@@ -131,12 +156,15 @@ class Link:
     def _flush_soon(self) -> None:
         self._flush_scheduled = False
         self.flush()
+        self.written = 0
 
     def flush(self, at_least: int = 1) -> None:
         """Writes what was collected, if it is so many bytes and the kernel takes them."""
         protocol, connection = self._protocol, self.session.connection
         if protocol is not None and connection is not None and connection.queued >= at_least and self._takes:
-            protocol.transport.write(connection.data_to_send())
+            data = connection.data_to_send()
+            self.written += len(data)
+            protocol.transport.write(data)
 
     def arm_timer(self, deadline: float) -> None:
         """The session waits for something until `deadline`, which is earlier than `next_timer`."""
@@ -169,6 +197,7 @@ class Link:
             await asyncio.wait([self._reconnecting])
         protocol = self._protocol
         if protocol is not None:
+            self.session.say_goodbye()
             protocol.transport.write(self.session.data_to_send())
             self._protocol = None
             self.session.connection_lost("the client was closed")

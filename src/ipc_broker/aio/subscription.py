@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Self
 
+from ..context import outside_of_calls
 from ..errors import ClientClosed
 from ..events import Event, Gap
+from ..session import ClientSubscription
 from .link import Link
 
 logger = logging.getLogger("ipc_broker")
@@ -26,12 +28,24 @@ class Subscription:
     client is closed.
     """
 
-    def __init__(self, link: Link, object_name: str, topic: str, callback: Callback | None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        object_name: str,
+        topic: str,
+        callback: Callback | None = None,
+        *,
+        group: str = "",
+        overflow: str = "",
+    ) -> None:
         self.object = object_name
         self.topic = topic
         self._link = link
         self._callback = callback
-        self._waiting: deque[Event | Gap] = deque()
+        self._group = group
+        self._overflow = overflow
+        self._subscribed: ClientSubscription | None = None
+        self._waiting: deque[tuple[Event | Gap, int]] = deque()  # with the bytes that each took on its way
         self._arrived = asyncio.Event()
         self._idle = False  # whether somebody may be waiting for it
         self._open = False
@@ -61,7 +75,10 @@ class Subscription:
     async def __anext__(self) -> Event | Gap:
         while True:
             if self._waiting:
-                return self._waiting.popleft()
+                event, size = self._waiting.popleft()
+                if size and self._subscribed is not None and self._subscribed.taken(size):
+                    self._link.flush()
+                return event
             if not self._open:
                 raise StopAsyncIteration
             self._arrived.clear()
@@ -82,9 +99,9 @@ class Subscription:
             return
         self._end()
         link = self._link
-        if not link.closed:
+        if not link.closed and self._subscribed is not None:
             done = link.loop.create_future()
-            link.session.unsubscribe(self.object, self.topic, self, done, link.loop.time())
+            link.session.unsubscribe(self._subscribed, done, link.loop.time())
             await asyncio.wait([done], timeout=1.0)
             if done.done() and not done.cancelled():
                 done.exception()  # a connection that is lost has no subscriptions either
@@ -93,20 +110,25 @@ class Subscription:
 
     async def _start(self) -> Self:
         if not self._open:
-            link = self._link
+            link, callback = self._link, self._callback
             if not link.session.ready:
                 await link.wait_ready(30.0)
             subscribed = link.loop.create_future()
+            self._subscribed = link.session.subscribe(
+                self.object, self.topic, self, subscribed, group=self._group, overflow=self._overflow
+            )
+            # What still waits came by an earlier subscription, which gives no credit any more.
+            self._waiting = deque((event, 0) for event, _ in self._waiting)
             self._open = True
-            link.session.subscribe(self.object, self.topic, self, subscribed)
             try:
                 await subscribed
             except BaseException:
                 await self.close()
                 raise
             link.subscriptions.add(self)
-            if self._callback is not None:
-                self._caller = link.loop.create_task(self._call_back(self._callback))
+            if callback is not None:
+                # It outlives the method that it may have been subscribed in, and inherits nothing from that.
+                self._caller = outside_of_calls(lambda: link.loop.create_task(self._call_back(callback)))
         return self
 
     async def _call_back(self, callback: Callback) -> None:
@@ -127,15 +149,11 @@ class Subscription:
 
     # What the session tells
 
-    def deliver(self, event: Event | Gap) -> None:
-        self._waiting.append(event)
+    def deliver(self, event: Event | Gap, size: int) -> None:
+        self._waiting.append((event, size))
         if self._idle:
             self._idle = False
             self._arrived.set()
-
-    def interrupted(self) -> None:
-        self._waiting.append(Gap(self.object, self.topic))
-        self._arrived.set()
 
     def ended(self) -> None:
         """The client was closed, or the broker does not want the subscription."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from ..errors import ClientClosed, IPCError, NameTaken
 from ..interface import Method, SharedObject, method_of, methods_of
@@ -20,8 +20,13 @@ logger = logging.getLogger("ipc_broker")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Mode = Literal["exclusive", "shared", "standby"]
+
 RETRY_NAME = 1.0
 """Seconds until a name that was taken after a reconnect is asked for again."""
+
+WITHDRAW_TIMEOUT = 1.0
+"""Seconds that the broker has to answer that the objects are served no more."""
 
 DRAIN_TIMEOUT = 5.0
 """Seconds that running methods may take to end when the worker stops."""
@@ -42,10 +47,12 @@ class Worker:
         self.client = Client(address, name=name)
         self._executor = Executor(self.client.link, threads)
         self._objects: dict[str, object] = {}
+        self._registered_as: dict[str, tuple[str, int]] = {}  # mode and concurrency of each
         self._methods: dict[str, dict[str, Method]] = {}
         self._registrations: dict[str, asyncio.Future[None]] = {}
         self._stopping = asyncio.Event()
         self._serving = False
+        self._takes_calls = False  # also until the broker knows that it serves no more
 
     @property
     def address(self) -> str:
@@ -55,24 +62,33 @@ class Worker:
         state = "serving" if self._serving else "stopped"
         return f"<Worker {self.address} {state} objects={list(self._objects)} calls={len(self._executor)}>"
 
-    def add(self, name: str, target: object) -> None:
+    def add(self, name: str, target: object, *, mode: Mode = "exclusive", concurrency: int | None = None) -> None:
         """Serves the public methods of `target`, or a `SharedObject`, under `name`.
 
-        On a worker that serves already the registration goes out at once. Raises TypeError for a type hint that cannot be
-        checked, ValueError for a name that this worker serves already.
+        With the mode "shared" several workers serve the name, and each call goes to the one with the fewest in flight;
+        "standby" takes over when the owner is lost. `concurrency` caps the calls that run here at once; the rest wait in
+        the broker. On a worker that serves already the registration goes out at once. Raises TypeError for a type hint that
+        cannot be checked, ValueError for a name that this worker serves already and for a mode that there is not.
         """
         if name in self._objects:
             raise ValueError(f"this worker serves '{name}' already; remove it first")
+        if mode not in get_args(Mode):
+            raise ValueError(f"there is no mode {mode!r}; there is {', '.join(get_args(Mode))}")
+        if concurrency is not None and concurrency < 1:
+            raise ValueError(f"concurrency is at least 1, or None for no cap; given {concurrency}")
         self._methods[name] = {} if isinstance(target, SharedObject) else methods_of(target)
         self._objects[name] = target
+        self._registered_as[name] = mode, concurrency or 0
         if self._serving:
-            self.client.link.session.expose(name)
+            self._expose(name)
 
     def remove(self, name: str) -> None:
         """Stops serving the object; calls of it that run are cancelled, and their callers told."""
         if name not in self._objects:
             raise ValueError(f"this worker does not serve '{name}'; it serves {', '.join(self._objects) or 'nothing'}")
-        del self._objects[name], self._methods[name]
+        del self._objects[name], self._methods[name], self._registered_as[name]
+        if (first := self._registrations.pop(name, None)) is not None and not first.done():
+            first.set_result(None)  # whoever enters the worker waits for the others only
         if self._serving:
             link = self.client.link
             link.session.withdraw(name, _nobody(link.loop), link.loop.time())
@@ -140,29 +156,36 @@ class Worker:
         link = self.client.link
         if link.closed:
             raise ClientClosed("this worker has served already; make a new one")
-        link.session.server = self
+        link.session.serving.server = self
         await link.open_patiently()
-        self._serving = True
+        self._serving = self._takes_calls = True
         self._registrations = {name: link.loop.create_future() for name in self._objects}
         for name in self._objects:
-            link.session.expose(name)
+            self._expose(name)
         await asyncio.gather(*self._registrations.values())
 
     async def _leave(self) -> None:
         """Takes no new calls, lets the running ones end, and closes."""
         link = self.client.link
+        withdrawn: list[asyncio.Future[None]] = []
         if self._serving:
             for name in self._objects:
-                link.session.withdraw(name, _nobody(link.loop), link.loop.time(), keep_calls=True)
+                withdrawn.append(_nobody(link.loop))
+                link.session.withdraw(name, withdrawn[-1], link.loop.time(), keep_calls=True)
         self._serving = False
-        await self._executor.drain(DRAIN_TIMEOUT)
-        await link.close()
+        try:
+            if withdrawn:  # what the broker has sent until then is still answered
+                await asyncio.wait(withdrawn, timeout=WITHDRAW_TIMEOUT)
+            self._takes_calls = False
+            await self._executor.drain(DRAIN_TIMEOUT)
+        finally:
+            await link.close()
 
     # What the session tells
 
     def call(self, call: Call, connection: Connection) -> None:
         methods = self._methods.get(call.object_name)
-        if methods is None or not self._serving:
+        if methods is None or not self._takes_calls:
             self._refuse(call, connection, "no_such_object", f"No such object '{call.object_name}'")
         elif (method := methods.get(call.method)) is not None:
             self._executor.call_method(method, call, connection)
@@ -174,7 +197,13 @@ class Worker:
             self._refuse(call, connection, "no_such_method", message)
 
     def _refuse(self, call: Call, connection: Connection, code: str, message: str) -> None:
-        self.client.link.session.fail(call, connection, code, message)
+        self.client.link.session.serving.fail(call, connection, code, message)
+
+    def cancel(self, call_id: str) -> None:
+        self._executor.cancel_call(call_id)
+
+    def credit(self, call_id: str, size: int) -> None:
+        self._executor.add_credit(call_id, size)
 
     def registered(self, name: str, error: IPCError | None) -> None:
         first = self._registrations.pop(name, None)
@@ -193,7 +222,10 @@ class Worker:
 
     def _ask_again(self, name: str) -> None:
         if self._serving and name in self._objects and self.client.link.session.ready:
-            self.client.link.session.expose(name)
+            self._expose(name)
+
+    def _expose(self, name: str) -> None:
+        self.client.link.session.serving.expose(name, *self._registered_as[name])
 
 
 class _Functions:

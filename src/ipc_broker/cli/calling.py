@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from ..errors import call_error
+from ..errors import InvalidArgs, call_error
 from ..messages import Error, Invalid
 from .connecting import checked_address, checked_names, connected, json_line
 from .output import write_result
@@ -14,11 +14,30 @@ from .words import Request
 
 
 def call(request: Request) -> None:
+    """Prints the result, or the items of a stream as they come."""
     object_name, method = checked_names(request)
     address = checked_address(request)
     arguments = parse_arguments(request.rest)
+    timeout = request.timeout if request.stream else request.patience
     with connected(address, request) as client:
-        value = client.call(object_name, method, arguments, timeout=request.patience)
+        if "streams" not in client.protocol.features and not request.stream:
+            _show(client.call(object_name, method, arguments, timeout=timeout), request)
+            return
+        items = client.stream(object_name, method, arguments, timeout=timeout, headers=request.headers)
+        try:
+            for item in items:
+                _show(item, request)
+        except InvalidArgs:
+            if request.stream or not items.returned:
+                raise
+            _show(items.value, request)
+        except KeyboardInterrupt:
+            items.close()  # the method ends too
+            if not request.stream:
+                raise
+
+
+def _show(value: object, request: Request) -> None:
     write_result(json_line(value) if request.json else render_text(value))
 
 
@@ -29,7 +48,7 @@ def send(request: Request) -> None:
     with connected(address, request) as client:
         refusals: list[Error | Invalid] = []
         client.link.session.on_notice = refusals.append
-        client.publish(object_name, topic, value)
+        client.publish(object_name, topic, value, retain=request.retain)
         client.drain(request.patience)
         for refusal in refusals:
             if isinstance(refusal, Error):

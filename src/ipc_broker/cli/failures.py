@@ -51,7 +51,7 @@ def report(error: Exception, command: Command | None, *, as_json: bool) -> int |
 def _line(error: Exception) -> str:
     if isinstance(error, RemoteError) and error.type:
         return f"{error.object}.{error.method} raised {error.type}: {error} ({error.code})"
-    if isinstance(error, InvalidArgs) and error.delivered == "yes":
+    if isinstance(error, InvalidArgs) and error.delivered == "yes" and error.method:
         return f"{error.object}.{error.method}: {error} ({error.code})"
     return f"{error} ({error.code})" if isinstance(error, CallError) else str(error)
 

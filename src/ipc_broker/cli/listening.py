@@ -9,7 +9,7 @@ from ..sync import Subscription
 from .connecting import checked_address, checked_names, connected, json_line
 from .failures import CountNotReached
 from .output import write_note, write_result
-from .render import render_name, render_text
+from .render import render_name, render_tree
 from .words import Request
 
 
@@ -18,7 +18,7 @@ def listen(request: Request) -> None:
     object_name, topic = checked_names(request)
     with connected(checked_address(request), request) as client:
         try:
-            events = client.subscribe(object_name, topic)
+            events = client.subscribe(object_name, topic, group=request.group)
             if request.json:
                 write_note(json_line({"listening": {"object": object_name, "topic": topic}}).rstrip())
             else:
@@ -32,6 +32,7 @@ def listen(request: Request) -> None:
 def _print_events(events: Subscription, request: Request) -> None:
     deadline = None if request.timeout is None else monotonic() + request.timeout
     printed = 0
+    named = any(wild in name for name in request.names for wild in ("*", ">"))
     while request.count is None or printed < request.count:
         remaining = None if deadline is None else deadline - monotonic()
         try:
@@ -42,18 +43,22 @@ def _print_events(events: Subscription, request: Request) -> None:
             if request.count is None:
                 return
             raise CountNotReached(f"{printed} of {_events(request.count)} came within {request.timeout:g} s") from None
-        write_result(shown(event, as_json=request.json))
+        write_result(shown(event, as_json=request.json, named=named))
         printed += isinstance(event, Event)
 
 
-def shown(event: Event | Gap, *, as_json: bool) -> str:
-    if isinstance(event, Event):
-        if as_json:
-            return json_line({"object": event.object, "topic": event.topic, "value": event.value})
-        return render_text(event.value)
+def shown(event: Event | Gap, *, as_json: bool, named: bool = False) -> str:
+    """`named` says where it comes from too: with wildcards nobody else does."""
     if as_json:
-        return json_line({"object": event.object, "topic": event.topic, "missed": event.missed})
-    return f"\nMissed:\n{'an unknown number of events' if event.missed is None else _events(event.missed)}\n"
+        about: dict[str, object] = {"object": event.object, "topic": event.topic}
+        if isinstance(event, Gap):
+            return json_line(about | {"missed": event.missed})
+        return json_line(about | {"value": event.value} | ({"retained": True} if event.retained else {}))
+    where = f" {render_name(event.object)} {render_name(event.topic)}" if named else ""
+    if isinstance(event, Gap):
+        return f"\nMissed{where}:\n{'an unknown number of events' if event.missed is None else _events(event.missed)}\n"
+    kept = " (retained)" if event.retained else ""
+    return f"\nResult{where}{kept}:\n{render_tree(event.value)}\n"
 
 
 def _events(count: int) -> str:

@@ -6,6 +6,8 @@ written as its JSON escape.
 
 from __future__ import annotations
 
+from math import isfinite
+
 from msgspec.json import encode
 
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
@@ -43,10 +45,26 @@ def render_tree(value: object) -> str:
 
 
 def render_json(value: object) -> str:
-    """The value as one JSON document on one line, with no newline at the end."""
-    document = encode(value).decode()
+    """The value as one JSON document on one line, with no newline at the end.
+
+    Bytes are `{"base64": "..."}`, and numbers that JSON has not the strings "nan", "inf" and "-inf".
+    """
+    document = encode(_sayable(value), enc_hook=repr).decode()
     # JSON allows these characters inside strings only, so each may become an escape wherever it stands.
     return document if document.isprintable() else "".join(map(_escaped_if_unsafe, document))
+
+
+def _sayable(value: object) -> object:
+    """The value in what JSON can say without changing it in silence."""
+    if isinstance(value, dict):
+        return {key: _sayable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sayable(item) for item in value]
+    if isinstance(value, bytes):
+        return {"base64": value}  # which is what msgspec makes of bytes
+    if isinstance(value, float) and not isfinite(value):
+        return repr(value)
+    return value
 
 
 def render_message(text: str) -> str:
@@ -71,6 +89,8 @@ def _head(value: object) -> str:
         return _quoted(value)
     if isinstance(value, float):
         return repr(value)  # JSON has no word for an infinity, and `null` would hide it
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes: {value.hex(' ')}" if value else "0 bytes"
     return render_json(value)
 
 

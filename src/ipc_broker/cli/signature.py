@@ -229,8 +229,10 @@ class _Builder:
         digits = word[1:] if word[:1] in ("+", "-") else word
         if not (digits.isascii() and digits.isdigit()):
             raise self._unfit(node, word)
-        # int() refuses very long texts; 19 digits are enough for 64 bits.
-        if len(digits.lstrip("0")) > 19 or (value := int(word)) not in _INTEGERS:
+        # int() refuses very long texts, zeros included; 19 digits are enough for 64 bits.
+        digits = digits.lstrip("0") or "0"
+        value = int(digits[:20]) if word[:1] != "-" else -int(digits[:20])
+        if len(digits) > 19 or value not in _INTEGERS:
             raise _error_at(self._signature, node.position, f"{_shown(word)} does not fit a 64-bit integer")
         return value
 

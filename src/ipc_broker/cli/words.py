@@ -19,15 +19,19 @@ LONGEST_WAIT = 86_400.0
 
 
 class Option:
-    """`--NAME VALUE`, or a flag when `value` is empty. `only` is the one command that it goes with."""
+    """`--NAME VALUE`, or a flag when `value` is empty. `only` is the one command that it goes with.
 
-    __slots__ = ("help", "name", "only", "value")
+    Of several the last counts, unless there may be `many`.
+    """
 
-    def __init__(self, name: str, value: str, help: str, *, only: str = "") -> None:
+    __slots__ = ("help", "many", "name", "only", "value")
+
+    def __init__(self, name: str, value: str, help: str, *, only: str = "", many: bool = False) -> None:
         self.name = name
         self.value = value
         self.help = help
         self.only = only
+        self.many = many
 
 
 class Command:
@@ -72,6 +76,9 @@ everything is a word.
 """
 
 _LISTENING = """\
+In OBJECT and TOPIC, which are words between dots, * stands for any one word and
+> at the end for all the rest: rob listen 'sensor.*' '>'
+
 With --count it ends after so many events, with --timeout after that time. With
 both, the exit status is 1 when too few came in time.
 """
@@ -90,7 +97,7 @@ COMMANDS = {
             "call",
             ("OBJECT", "METHOD"),
             _CALL_ARGUMENTS,
-            "call a method and print its result",
+            "call a method and print what it returns or streams",
             _ARGUMENTS.format(name="call math add"),
         ),
         Command(
@@ -125,7 +132,11 @@ OPTIONS = {
         Option("address", "ADDRESS", "where the broker listens (default: BROKER_ADDR, else the usual socket or pipe)"),
         Option("json", "", "print one JSON document a line, and errors as JSON"),
         Option("timeout", "SECONDS", f"how long it may take (default: {DEFAULT_TIMEOUT:g}; listen: for ever)"),
+        Option("stream", "", "expect a stream, for as long as it goes on; Ctrl-C ends it", only="call"),
+        Option("header", "KEY=VALUE", "send this along; may be given several times", only="call", many=True),
+        Option("retain", "", "keep the value for those who subscribe later", only="send"),
         Option("count", "N", "end after N events", only="listen"),
+        Option("group", "NAME", "share the events: of a group's members one gets each", only="listen"),
         Option("log-level", "LEVEL", f"{', '.join(LOG_LEVELS)} (default: BROKER_DEBUG, else warn)"),
         Option("version", "", "print the version"),
         Option("help", "", "print this help"),
@@ -148,10 +159,31 @@ class Request:
     `rest` holds the words behind the required ones; `timeout` is in seconds, None when nothing was said.
     """
 
-    __slots__ = ("address", "command", "count", "help", "json", "log_level", "names", "rest", "timeout", "version")
+    __slots__ = (
+        "address",
+        "command",
+        "count",
+        "group",
+        "headers",
+        "help",
+        "json",
+        "log_level",
+        "names",
+        "rest",
+        "retain",
+        "stream",
+        "timeout",
+        "version",
+    )
 
-    def __init__(self, command: Command | None, words: Sequence[str], given: dict[str, str]) -> None:
+    def __init__(
+        self, command: Command | None, words: Sequence[str], given: dict[str, str], headers: Sequence[str]
+    ) -> None:
         self.command = command
+        self.stream = "stream" in given
+        self.headers = dict(map(_header, headers))
+        self.retain = "retain" in given
+        self.group = given.get("group", "")
         self.help = "help" in given
         self.version = "version" in given
         self.json = "json" in given
@@ -173,7 +205,7 @@ def read_words(argv: Sequence[str]) -> Request:
     """Raises UsageError."""
     command = None
     try:
-        given, words = _take_options(argv)
+        given, words, headers = _take_options(argv)
         if words and words[0] == "-h":
             given["help"] = ""
             words = []
@@ -182,14 +214,16 @@ def read_words(argv: Sequence[str]) -> Request:
             _check_fit(command, words, given)
         elif "help" not in given and "version" not in given:
             raise UsageError(f"say what to do: {', '.join(COMMANDS)}")
-        return Request(command, words, given)
+        return Request(command, words, given, headers)
     except UsageError as error:
         error.command = command
         raise
 
 
-def _take_options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def _take_options(argv: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """What the options were given, the words, and what the one option was given that there may be many of."""
     given: dict[str, str] = {}
+    many: list[str] = []
     words: list[str] = []
     rest = iter(argv)
     for word in rest:
@@ -209,9 +243,11 @@ def _take_options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             elif equals and not option.value:
                 raise UsageError(f"--{name} takes no value")
             given[name] = value
+            if option.many:
+                many.append(value)
         else:
             words.append(word)
-    return given, words
+    return given, words, many
 
 
 def _command(name: str) -> Command:
@@ -242,6 +278,13 @@ def _seconds(text: str) -> float:
     if not 0 < seconds <= LONGEST_WAIT:  # NaN too
         raise UsageError(f"--timeout takes seconds, more than 0 and at most {LONGEST_WAIT:.0f}; given {text!r}")
     return seconds
+
+
+def _header(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"--header takes KEY=VALUE; given {text!r}")
+    return key, value
 
 
 def _count(text: str) -> int:

@@ -1,179 +1,181 @@
-"""JSON bodies: messages to frames and frames to messages.
+"""What both encodings have in common: messages to frames and frames to messages.
 
-A body is an object with one key, the message's type. Nearly all bodies come in the shortest form, `{"Call":{...}}`: for
-these the decoder looks up the opening and decodes what stands between it and the last brace, which also proves that
-nothing else is in the object. Any other form takes a slower way to the same result.
+A body is a map with one key, the message's type. Nearly all bodies come in the shortest form: for these a decoder looks
+up the opening and decodes what stands behind it. Any other form takes a slower way to the same result.
 """
 
 from __future__ import annotations
 
-import re
+import abc
 from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Raw
 
 from .. import events
 from ..errors import InvalidArgs
-from ..messages import (
-    MAX_NAME,
-    Call,
-    Error,
-    Event,
-    HasObject,
-    HasObjectResult,
-    Invalid,
-    Message,
-    Name,
-    Publish,
-    Registered,
-    RegisterObject,
-    RegisterService,
-    Result,
-    Subscribe,
-    Subscribed,
-)
-from .framing import HEADER_SIZE, write_length
-
-MESSAGE_TYPES: tuple[type[Message], ...] = (
-    RegisterObject,
-    RegisterService,
-    Call,
-    Result,
-    Error,
-    Subscribe,
-    Publish,
-    Event,
-    Subscribed,
-    HasObject,
-    HasObjectResult,
-    Registered,
-)
+from ..messages import MAX_NAME, Call, Event, Invalid, Message, Name
+from .framing import HEADER_SIZE, LARGE, write_length
 
 Decoded = Message | events.Event
 """A client gets the events it subscribed to with their values decoded, in one step."""
 
-Received = tuple[Decoded | events.Gap | Invalid, bytes]
+Received = tuple[Decoded | Invalid, bytes]
 """A message and the frame it came in."""
 
-NULL = Raw(b"null")
+Encoded = bytes | memoryview | Raw
 
+Shape = Literal["map", "list", "null", "one"]
 
-class _CallId(msgspec.Struct):
-    """What is looked for in a call that is no valid one, so that whoever waits for it can be told."""
-
-    call_id: Name
-
-
-_START = 7  # bytes of a body by which its type is looked up
 _BRACE = 0x7D
-_FIRST_KEY = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"(?:[^"\\]|\\.)*"[ \t\r\n]*:[ \t\r\n]*')
-_CALL_ID = re.compile(rb'\s*\{\s*"Call"\s*:\s*\{\s*"call_id"\s*:\s*"([^"\\\x00-\x1f]{1,1024})"')
-"""Where a call's id stands in a body that cannot be decoded, if whoever encoded it wrote the fields in their order."""
-_encode = msgspec.json.Encoder().encode
-_decode_any_body = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_raw_event = msgspec.json.Decoder(Event).decode
-_decode_call_id = msgspec.json.Decoder(_CallId).decode
 
 
-def _opening(kind: type[Decoded]) -> bytes:
-    return f'{{"{kind.__name__}":'.encode()
+ABOUT_CALLS = ("Call", "Result", "Error", "Item")
+"""Types whose first field is the id of a call that somebody waits for."""
 
 
-_OPENINGS: dict[type[Message], bytes] = {kind: _opening(kind) for kind in MESSAGE_TYPES}
-_PUBLISH_SIZE = HEADER_SIZE + len(_OPENINGS[Publish])
+class CallId(msgspec.Struct):
+    """What is looked for in a message that is no valid one, so that whoever waits for the call can be told."""
+
+    call_id: Name | None
 
 
-def encode(message: Message) -> bytes:
-    """The whole frame. Its size is not checked here: the limit belongs to the connection it is for."""
-    opening = _OPENINGS[type(message)]
-    inner = _encode(message)
-    return write_length(len(opening) + len(inner) + 1) + opening + inner + b"}"
+class NotOneMessage(Exception):
+    """A body is a map, but not with exactly one key; the text says with what."""
 
 
-# The messages of the hot paths are put together around a payload that is encoded already: that saves encoding it twice,
-# and names come back often enough to be kept encoded.
+class Codec(abc.ABC):
+    """One encoding. Payloads are `Raw`: values that are encoded already."""
+
+    name: ClassVar[str]
+    null: ClassVar[Raw]
+    """The payload that says nothing."""
+
+    # Payloads
+
+    @abc.abstractmethod
+    def encode_payload(self, value: Any) -> Raw:
+        """Raises Unsendable."""
+
+    @abc.abstractmethod
+    def decoder(self, kind: Any) -> Callable[[Encoded], Any]:
+        """Decodes a payload to `kind`; kept for each.
+
+        It raises msgspec.MsgspecError, which names the path, UnicodeDecodeError or RecursionError.
+        """
+
+    decode_any: Callable[[Encoded], Any]
+    """A payload to whatever it says; raises as the decoders do."""
+
+    def decode_payload(self, payload: Encoded, kind: Any = Any) -> Any:
+        return self.decode_any(payload) if kind is Any else self.decoder(kind)(payload)
+
+    @abc.abstractmethod
+    def shape(self, payload: bytes | Raw) -> Shape:
+        """What stands in it, by its first byte."""
+
+    @abc.abstractmethod
+    def as_list(self, payload: bytes) -> bytes:
+        """A list with this one value; of null an empty one."""
+
+    # Frames
+
+    @abc.abstractmethod
+    def opening(self, kind: type[Decoded]) -> bytes:
+        """What a body of this type begins with, in the shortest form."""
+
+    closing: ClassVar[bytes]
+    """What it ends with."""
+
+    @abc.abstractmethod
+    def encode(self, message: Message) -> bytes:
+        """The whole frame. Its size is not checked here: the limit belongs to the connection it is for."""
+
+    @abc.abstractmethod
+    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
+        """The frame of a `Call` that asks for nothing else. `call_id` is one of ours. Raises InvalidArgs."""
+
+    @abc.abstractmethod
+    def result_frame(self, call: Call, value: Raw) -> bytes:
+        """The frame of the `Result` for a call."""
+
+    def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
+        """The frame of a `Publish` that asks for nothing else. Raises InvalidArgs."""
+        body = b"%b%b%b" % (self.publish_opening(object_name, topic), value, self.publish_closing)
+        return write_length(len(body)) + body
+
+    def event_frame(self, object_name: str, topic: str, value: Raw, subscription: int) -> bytes:
+        """The frame of an `Event` that is not retained. The names are those of a message that was decoded."""
+        opening = self.event_opening(object_name, topic, subscription)
+        body = b"%b%b%b" % (opening, value, self.publish_closing)
+        return write_length(len(body)) + body
+
+    @abc.abstractmethod
+    def publish_opening(self, object_name: str, topic: str) -> bytes:
+        """What stands before the value in the body of a `Publish`, in its usual form. Raises InvalidArgs."""
+
+    @abc.abstractmethod
+    def event_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
+        """What stands before the value in the body of an `Event`, behind which comes what comes in that of a `Publish`."""
+
+    publish_closing: ClassVar[bytes]
+    """What stands behind the value in both."""
+
+    # Bodies in other forms than the shortest
+
+    @abc.abstractmethod
+    def decode_body(self, body: bytes) -> tuple[str, Raw]:
+        """The type's name and what belongs to it. Raises NotOneMessage, and what the decoders raise."""
+
+    @abc.abstractmethod
+    def check_text(self, body: bytes) -> None:
+        """Raises UnicodeDecodeError where msgspec left text unchecked."""
+
+    @abc.abstractmethod
+    def early_call(self, body: bytes) -> tuple[str, str] | None:
+        """The id of a call in a body that cannot be decoded, if it stands at its beginning."""
 
 
-def call_frame(call_id: str, object_name: str, method: str, args: Raw) -> bytes:
-    """The frame of a `Call`. `call_id` is one of ours: nothing in it has to be escaped. Raises InvalidArgs."""
-    body = b'{"Call":{"call_id":"%b%b%b}}' % (call_id.encode(), _call_names(object_name, method), args)
-    return write_length(len(body)) + body
+def _never(body: Encoded) -> Decoded:
+    raise AssertionError("no frame has this opening")
 
 
-def result_frame(call: Call, value: Raw) -> bytes:
-    """The frame of the `Result` for a call."""
-    body = b'{"Result":{"call_id":%b,"object_name":%b,"value":%b}}' % (
-        _encode(call.call_id),
-        encode_name(call.object_name),
-        value,
-    )
-    return write_length(len(body)) + body
+_Kind = tuple[bytes | None, int, Callable[[Encoded], Decoded]]
+_NONE: _Kind = (None, HEADER_SIZE, _never)
+"""The type of a frame whose opening nobody knows: what it begins with, where that ends, how the rest is decoded."""
 
 
-def publish_frame(object_name: str, topic: str, value: Raw) -> bytes:
-    """The frame of a `Publish`. Raises InvalidArgs."""
-    body = b"%b%b}}" % (_publish_names(object_name, topic), value)
-    return write_length(len(body)) + body
-
-
-def event_frame(frame: bytes) -> bytes:
-    """The frame that subscribers get for the frame of a `Publish`, as the decoder gave it: its bytes under another tag."""
-    return _event_opening(len(frame)) + frame[_PUBLISH_SIZE:]
-
-
-@lru_cache(maxsize=1024)
-def encode_name(name: str) -> bytes:
-    """Raises InvalidArgs for a name that is too long, or that UTF-8 cannot say."""
-    if len(name) > MAX_NAME:
-        raise InvalidArgs(f"the name {name[:32]!r}... is longer than {MAX_NAME} characters", delivered="no")
+def _is_text(data: bytes) -> bool:
     try:
-        return _encode(name)
-    except UnicodeEncodeError as error:
-        raise InvalidArgs(f"the name {name!r} cannot be said in UTF-8: {error.reason}", delivered="no") from error
-
-
-@lru_cache(maxsize=1024)
-def _call_names(object_name: str, method: str) -> bytes:
-    return b'","object_name":%b,"method":%b,"args":' % (encode_name(object_name), encode_name(method))
-
-
-@lru_cache(maxsize=1024)
-def _publish_names(object_name: str, topic: str) -> bytes:
-    return b'{"Publish":{"object_name":%b,"topic":%b,"args":' % (encode_name(object_name), encode_name(topic))
-
-
-@lru_cache(maxsize=1024)
-def _event_opening(publish_size: int) -> bytes:
-    opening = _OPENINGS[Event]
-    return write_length(publish_size - _PUBLISH_SIZE + len(opening)) + opening
-
-
-def _is_alone(inner: Raw, body: bytes) -> bool:
-    """Whether the value of the last key is all that the body's object holds: a dict would hide a key that came before."""
-    start = _FIRST_KEY.match(body)
-    if start is None:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
         return False
-    value = bytes(inner)
-    return body.startswith(value, start.end()) and body[start.end() + len(value) :].strip(b" \t\r\n") == b"}"
+    return True
 
 
 class Decoder:
     """Decodes the frames of the message types one side of a connection may receive."""
 
-    __slots__ = ("_by_name", "_by_start", "_for_subscribers")
+    __slots__ = ("_by_name", "_by_start", "_codec", "_decode_call_id", "_decode_lost_event", "_stop")
 
-    def __init__(self, kinds: Collection[type[Decoded]]) -> None:
-        self._for_subscribers = events.Event in kinds
-        self._by_name: dict[str, Callable[[bytes | Raw], Decoded]] = {}
-        self._by_start: dict[bytes, tuple[bytes, int, Callable[[bytes | Raw], Decoded]]] = {}
+    START = 6
+    """Bytes of a body by which its type is looked up."""
+
+    def __init__(self, codec: Codec, kinds: Collection[type[Decoded]]) -> None:
+        self._codec = codec
+        self._stop = -len(codec.closing) if codec.closing else None
+        self._by_name: dict[str, Callable[[Encoded], Decoded]] = {}
+        self._by_start: dict[bytes, _Kind] = {}
+        self._decode_call_id = codec.decoder(CallId)
+        self._decode_lost_event = codec.decoder(Event) if events.Event in kinds else None
         for kind in kinds:
-            decode = msgspec.json.Decoder(kind).decode
-            opening = _opening(kind)
+            decode = codec.decoder(kind)
+            opening = codec.opening(kind)
             self._by_name[kind.__name__] = decode
             # Where several types begin alike, the first, which comes most often, is found here and the others more slowly.
-            self._by_start.setdefault(opening[:_START], (opening, HEADER_SIZE + len(opening), decode))
+            self._by_start.setdefault(opening[: self.START], (opening, HEADER_SIZE + len(opening), decode))
 
     def decode_all(self, frames: Iterable[bytes]) -> list[Received]:
         """For each, the message and its frame in the shortest form, fit to be forwarded.
@@ -181,59 +183,89 @@ class Decoder:
         Never raises: a body that is no message gives an `Invalid` that says why.
         """
         received: list[Received] = []
-        by_start = self._by_start
+        by_start, stop = self._by_start, self._stop
+        opening, end, decode = _NONE
         for frame in frames:
-            found = by_start.get(frame[HEADER_SIZE : HEADER_SIZE + _START])
-            if found is not None:
-                opening, end, decode = found
-                if frame.startswith(opening, HEADER_SIZE) and frame[-1] == _BRACE:
-                    inner = frame[end:-1]
-                    try:
-                        message = decode(inner)
-                        if not inner.isascii():
-                            str(inner, "utf-8")
-                    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-                        pass  # the slower way finds out what is wrong with it
-                    else:
-                        received.append((message, frame))
-                        continue
-            received.append(self._decode_other_form(frame))
+            if len(frame) > LARGE:
+                received.append(self._decode_large(frame))
+                continue
+            if frame[HEADER_SIZE:end] != opening:  # of another type than the one before it
+                opening, end, decode = by_start.get(frame[HEADER_SIZE : HEADER_SIZE + self.START], _NONE)
+                if frame[HEADER_SIZE:end] != opening:
+                    received.append(self._decode_other_form(frame))
+                    continue
+            inner = frame[end:stop]
+            try:
+                message = decode(inner)
+                if stop is not None and (frame[-1] != _BRACE or not (inner.isascii() or _is_text(inner))):
+                    received.append(self._decode_other_form(frame))
+                    continue
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                received.append(self._decode_other_form(frame))  # which finds out what is wrong with it
+            else:
+                received.append((message, frame))
         return received
 
+    def _decode_large(self, frame: bytes) -> Received:
+        """What is large is not copied; JSON is, to look through its text."""
+        if self._stop is not None:
+            frame = bytes(frame)
+        start = bytes(frame[HEADER_SIZE : HEADER_SIZE + self.START])
+        opening, end, decode = self._by_start.get(start, _NONE)
+        if frame[HEADER_SIZE:end] == opening:
+            try:
+                message = decode(memoryview(frame)[end : self._stop])
+                if self._stop is None or (frame[-1] == _BRACE and _is_text(frame[HEADER_SIZE:])):
+                    return message, frame
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                pass  # the slower way finds out what is wrong with it
+        return self._decode_other_form(bytes(frame))
+
     def _decode_other_form(self, frame: bytes) -> Received:
+        codec = self._codec
         body = frame[HEADER_SIZE:]
-        early = _CALL_ID.match(body)
-        call_id = early[1].decode("utf-8", "replace") if early else None
+        about, call_id = codec.early_call(body) or ("", None)
         try:
-            variants = _decode_any_body(body)
-            if len(variants) != 1:
-                return Invalid(f"a message is an object with exactly one key, this one has {len(variants)}"), frame
-            [(name, inner)] = variants.items()
-            if not _is_alone(inner, body):
-                return Invalid(f"a message is an object with exactly one key, this one has {name!r} twice"), frame
+            name, inner = codec.decode_body(body)
             decode = self._by_name.get(name)
             if decode is None:
                 return Invalid(f"unknown message {name[:64]!r}; known here: {', '.join(self._by_name)}"), frame
-            if name == "Call":
-                call_id = _decode_call_id(inner).call_id
+            if name in ABOUT_CALLS:
+                about, call_id = name, self._decode_call_id(inner).call_id
             message = decode(inner)
-            # msgspec checks the strings it decodes, but not what it leaves as Raw.
-            str(body, "utf-8")
+            codec.check_text(body)
+        except NotOneMessage as error:
+            return Invalid(f"a message is a map with exactly one key, this one has {error}"), frame
         except RecursionError:
-            return self._gap(frame) or Invalid("the body is nested too deeply", call_id=call_id), frame
+            return self._lost_event(frame) or Invalid(
+                "the body is nested too deeply", call_id=call_id, about=about
+            ), frame
         except UnicodeDecodeError as error:
-            return Invalid(f"the body is not UTF-8: {error}", call_id=call_id), frame
+            return self._lost_event(frame) or Invalid(
+                f"the body is not UTF-8: {error}", call_id=call_id, about=about
+            ), frame
         except msgspec.MsgspecError as error:
-            return self._gap(frame) or Invalid(f"not a message: {error}", call_id=call_id), frame
-        return message, frame if isinstance(message, events.Event) else encode(message)
+            return self._lost_event(frame) or Invalid(f"not a message: {error}", call_id=call_id, about=about), frame
+        return message, frame if isinstance(message, events.Event) else codec.encode(message)
 
-    def _gap(self, frame: bytes) -> events.Gap | None:
-        """What a subscriber gets for an event whose value cannot be decoded."""
-        opening = _OPENINGS[Event]
-        if not self._for_subscribers or not frame.startswith(opening, HEADER_SIZE):
+    def _lost_event(self, frame: bytes) -> Event | None:
+        """An event whose value cannot be decoded, without it: its subscriber is to know that it missed one."""
+        opening = self._codec.opening(Event)
+        if self._decode_lost_event is None or not frame.startswith(opening, HEADER_SIZE):
             return None
         try:
-            event = _decode_raw_event(frame[HEADER_SIZE + len(opening) : -1])
-        except (msgspec.MsgspecError, RecursionError):
+            event: Event = self._decode_lost_event(frame[HEADER_SIZE + len(opening) : self._stop])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        return events.Gap(event.object_name, event.topic, missed=1)
+        return event
+
+
+@lru_cache(maxsize=4096)
+def checked_name(name: str) -> bytes:
+    """In UTF-8. Raises InvalidArgs for a name that is too long, or that UTF-8 cannot say."""
+    if len(name) > MAX_NAME:
+        raise InvalidArgs(f"the name {name[:32]!r}... is longer than {MAX_NAME} characters", delivered="no")
+    try:
+        return name.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgs(f"the name {name!r} cannot be said in UTF-8: {error.reason}", delivered="no") from error

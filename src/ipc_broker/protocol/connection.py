@@ -11,26 +11,38 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from ..events import Event
 from ..messages import (
     Call,
+    Caller,
+    CallerGone,
+    Cancel,
+    Credit,
     Error,
+    EventCredit,
+    Goodbye,
     HasObject,
     HasObjectResult,
     Invalid,
+    Item,
     Message,
+    Missed,
+    Pause,
     Publish,
     Registered,
     RegisterObject,
     RegisterService,
     Result,
+    Resume,
     Subscribe,
     Subscribed,
 )
-from .codec import Decoder, Received, encode
-from .framing import SEED_MAX_FRAME, FrameReader
+from .codec import Codec, Decoded, Decoder, Received
+from .encodings import ENCODINGS, JSON
+from .framing import LARGE, SEED_MAX_FRAME, FrameReader
 
 
 class Role(enum.Enum):
@@ -56,28 +68,55 @@ _NEXT_STATE: dict[tuple[State, str], State] = {
     (State.CLOSING, "close"): State.CLOSING,
 }
 
-_DECODERS: dict[Role, Decoder] = {
-    Role.BROKER: Decoder((Call, Result, Publish, Error, HasObject, Subscribe, RegisterObject, RegisterService)),
-    Role.CLIENT: Decoder((Result, Call, Event, Error, HasObjectResult, Subscribed, Registered)),
+# The types that each end may receive, those that come most often first; and what extended peers may say besides.
+_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
+    Role.BROKER: (Call, Result, Publish, Error, HasObject, Subscribe, RegisterObject, RegisterService),
+    Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
 }
+_EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
+    Role.BROKER: (Item, Credit, EventCredit, Cancel, Goodbye),
+    Role.CLIENT: (Item, Credit, Cancel, Caller, CallerGone, Missed, Pause, Resume, Goodbye),
+}
+
+
+@lru_cache(maxsize=8)
+def _decoder(role: Role, codec: Codec, *, extended: bool) -> Decoder:
+    """Made when it is needed: most programs play one role and use one encoding."""
+    return Decoder(codec, _KINDS[role] + (_EXTENDED_KINDS[role] if extended else ()))
 
 
 class Connection:
     """What both brains, the router and the session, keep of a connection.
 
     `wake` is called when the first frame is queued, and again after each `wake_every` bytes more; the shell then has to
-    call `data_to_send` and write what it gives. `queued` counts the bytes that wait for that.
+    call `data_to_send` and write what it gives. `queued` counts the bytes that wait for that. `codec` is the encoding
+    that both ends use; `send_limit` the largest body, in bytes, that the other side takes.
     """
 
-    __slots__ = ("_decode_all", "_outbox", "_reader", "_wake", "_wake_at", "_wake_every", "queued", "state")
+    __slots__ = (
+        "_decode_all",
+        "_outbox",
+        "_reader",
+        "_role",
+        "_wake",
+        "_wake_at",
+        "_wake_every",
+        "codec",
+        "queued",
+        "send_limit",
+        "state",
+    )
 
     def __init__(
         self, role: Role, wake: Callable[[], None], max_frame: int = SEED_MAX_FRAME, wake_every: int = sys.maxsize
     ) -> None:
         self.state = State.SEED
+        self.codec: Codec = JSON
         self.queued = 0
+        self.send_limit = SEED_MAX_FRAME
+        self._role = role
         self._reader = FrameReader(max_frame)
-        self._decode_all = _DECODERS[role].decode_all
+        self._decode_all = _decoder(role, JSON, extended=False).decode_all
         self._outbox: list[bytes] = []
         self._wake = wake
         self._wake_at = 0
@@ -89,7 +128,7 @@ class Connection:
 
     @property
     def max_frame(self) -> int:
-        """The largest body, in bytes, that the other side may send."""
+        """The largest body, in bytes, that is taken from the other side."""
         return self._reader.limit
 
     def receive_data(self, data: bytes) -> list[Received]:
@@ -98,13 +137,24 @@ class Connection:
             return []
         received = self._decode_all(self._reader.feed(data))
         if self._reader.oversize:
-            self.close()
-            reason = f"a frame of {self._reader.oversize} bytes is over the limit of {self._reader.limit} bytes"
-            received.append((Invalid(reason, code="too_large", fatal=True), b""))
+            received.append(self._oversize())
         return received
 
+    def receive_one_by_one(self, data: bytes) -> Iterator[Received]:
+        """The same while hello is not answered: what stands behind the answer is encoded as that says."""
+        if self.state is not _CLOSING:
+            for frame in self._reader.feed(data):
+                yield from self._decode_all([frame])
+            if self._reader.oversize:
+                yield self._oversize()
+
+    def _oversize(self) -> Received:
+        self.close()
+        reason = f"a frame of {self._reader.oversize} bytes is over the limit of {self._reader.limit} bytes"
+        return Invalid(reason, code="too_large", fatal=True), b""
+
     def send(self, message: Message) -> None:
-        self.send_frame(encode(message))
+        self.send_frame(self.codec.encode(message))
 
     def send_frame(self, frame: bytes) -> None:
         """Queues a whole frame, header included."""
@@ -114,8 +164,17 @@ class Connection:
             self._wake_at = self.queued + self._wake_every
             self._wake()
 
+    def send_frames(self, frames: list[bytes], size: int) -> None:
+        """Several of them, of so many bytes together."""
+        if frames:
+            self._outbox += frames
+            self.queued += size
+            if self.queued >= self._wake_at:
+                self._wake_at = self.queued + self._wake_every
+                self._wake()
+
     def data_to_send(self, limit: int | None = None) -> bytes:
-        """Takes what is queued, or the frames of its beginning that pass `limit` bytes first; b"" when there is nothing."""
+        """Takes what is queued, or the frames of its beginning that reach `limit` bytes; b"" when there is nothing."""
         outbox = self._outbox
         if len(outbox) == 1:
             data = outbox.pop()
@@ -124,18 +183,27 @@ class Connection:
             outbox.clear()
         else:
             size = count = 0
-            while size < limit:
+            while size < limit and (not count or len(outbox[count]) <= LARGE):  # which goes alone, not copied
                 size += len(outbox[count])
                 count += 1
-            data = b"".join(outbox[:count])
+            data = b"".join(outbox[:count]) if count > 1 else outbox[0]
             del outbox[:count]
         self.queued -= len(data)
         self._wake_at = 0
         return data
 
-    def extend(self) -> None:
-        """Both sides have agreed by `rob.hello`."""
+    def discard(self) -> None:
+        """Nothing of what is queued will be sent."""
+        self._outbox.clear()
+        self.queued = 0
+
+    def extend(self, encoding: str, send_limit: int, max_frame: int) -> None:
+        """Both sides have agreed by `rob.hello`: what comes and goes from now on is encoded so, and so large at most."""
         self.state = _NEXT_STATE[self.state, "extend"]
+        self.codec = ENCODINGS[encoding]
+        self.send_limit = send_limit
+        self._reader.limit = max_frame
+        self._decode_all = _decoder(self._role, self.codec, extended=True).decode_all
 
     def close(self) -> None:
         self.state = _NEXT_STATE[self.state, "close"]

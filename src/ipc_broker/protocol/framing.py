@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from struct import Struct
+from typing import cast
 
 HEADER_SIZE = 4
 _LENGTH = Struct(">I")
@@ -20,6 +21,10 @@ SEED_MAX_FRAME = 65_536
 """The largest body, in bytes, that the Rust crate's programs read; a longer one makes them drop the connection."""
 
 
+LARGE = 256 * 1024
+"""Bytes of a frame beyond which it is put together as its parts arrive: joining it at its end would take too long at once."""
+
+
 class FrameReader:
     """Cuts a stream of bytes into frames, however it was split on its way.
 
@@ -27,19 +32,22 @@ class FrameReader:
     every later `feed` gives nothing.
     """
 
-    __slots__ = ("_missing", "_tail", "count", "limit", "oversize")
+    __slots__ = ("_large", "_missing", "_tail", "count", "limit", "oversize")
 
     def __init__(self, limit: int = SEED_MAX_FRAME) -> None:
         self.limit = limit
         self.oversize = 0
         self.count = 0  # of the frames that were complete
         self._tail: list[bytes] = []
+        self._large: bytearray | None = None
         self._missing = 0  # bytes that must come before it is worth looking again
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that are now complete, headers included."""
+        """The frames that are now complete, headers included. Those that are `LARGE` may be bytearrays."""
         if self.oversize:
             return []
+        if self._large is not None:
+            return self._feed_large(data, self._large)
         if self._tail:
             self._tail.append(data)
             self._missing -= len(data)
@@ -69,6 +77,21 @@ class FrameReader:
             start = stop
         self.count += len(frames)
         if start < end:
-            self._tail.append(data[start:])
             self._missing = stop - end
+            if stop - start > LARGE:
+                self._large = bytearray(data[start:])
+            else:
+                self._tail.append(data[start:])
         return frames
+
+    def _feed_large(self, data: bytes, large: bytearray) -> list[bytes]:
+        if len(data) < self._missing:
+            large += data
+            self._missing -= len(data)
+            return []
+        large += memoryview(data)[: self._missing]
+        rest = data[self._missing :]
+        self._large = None
+        self.count += 1
+        frame = cast(bytes, large)  # nobody has it but us, and nobody changes it any more
+        return [frame, *self.feed(rest)] if rest else [frame]

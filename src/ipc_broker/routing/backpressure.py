@@ -1,8 +1,8 @@
 """Publishers wait for slow subscribers, up to a limit.
 
-When a subscriber's outbox holds more than `limits.backlog` bytes, whoever publishes to it is not read from until the
-outbox is half empty. A subscriber that takes nothing at all for `limits.stall` seconds is *lagging*: nobody waits for it
-any more and its events are dropped and counted, until its outbox is half empty again.
+When more than `limits.backlog` bytes wait for a subscriber, whoever publishes to it is told to `Pause`, until half of that
+was taken. Publishers that cannot be told, and those that go on all the same, are not read from. A subscriber that takes
+nothing at all for `limits.stall` seconds is *lagging*: nobody waits for it any more and its events are dropped and counted.
 """
 
 from __future__ import annotations
@@ -10,96 +10,114 @@ from __future__ import annotations
 import logging
 
 from ..config import Limits
+from ..messages import Pause, Resume
+from .feeds import Feed
 from .peer import Peer
 
 logger = logging.getLogger("ipc_broker")
 
+OVERRUN = 1024 * 1024
+"""Bytes that a publisher may send after `Pause`: what was on its way when it was told."""
+
 
 class Backpressure:
-    """The shell tells it what was written (`written`), and looks at `Peer.reads` of the peers that are woken."""
+    """The shell looks at `Peer.reads` of the peers in `woken`."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, woken: list[Peer]) -> None:
         self._limits = limits
-        self.full: set[Peer] = set()
-        """Subscribers over the backlog; while there is none there is no deadline either."""
+        self._woken = woken
+        self.full: set[Feed] = set()
+        """Those that publishers may still have to wait for."""
         self.dropped = 0
 
-    def drop(self, subscriber: Peer) -> None:
-        """Counts an event that the subscriber does not get."""
-        if not subscriber.missed:
-            logger.warning("%s is too slow: its events are dropped from now on", subscriber.describe())
-        subscriber.missed += 1
+    def drop(self, feed: Feed) -> None:
+        """Counts an event that the subscriber does not get; to be asked before it is counted there."""
+        if not feed.missed:
+            logger.warning("%s is too slow: its events are dropped from now on", feed.describe())
         self.dropped += 1
 
-    def filled(self, subscriber: Peer, publisher: Peer | None, now: float) -> list[Peer]:
-        """The subscriber's outbox is over the backlog. Gives the peers whose `reads` changed.
+    def filled(self, feed: Feed, publisher: Peer | None, now: float) -> None:
+        """The feed is over the limit.
 
         `publisher` is None for the broker's own events, for which nobody can be made to wait.
         """
-        if not subscriber.full:
-            subscriber.full = True
-            self.full.add(subscriber)
-            subscriber.stalled_since = now
+        if not feed.full:
+            feed.full = True
+            self.full.add(feed)
+            feed.stalled_since = now
         if publisher is None:
-            return []
-        subscriber.blocks.add(publisher)
-        publisher.waits_for.add(subscriber)
-        if not publisher.reads:
-            return []
-        publisher.reads = False
-        return [publisher]
+            return
+        feed.blocks.add(publisher)
+        publisher.waits_for.add(feed)
+        if "flow" not in publisher.features:
+            self._stop_reading(publisher)
+        elif not publisher.paused:
+            publisher.paused = True
+            publisher.overrun = 0
+            publisher.connection.send(Pause())
 
-    def written(self, subscriber: Peer, now: float) -> list[Peer]:
-        """The subscriber took something. Gives the peers whose `reads` changed."""
-        if not subscriber.full:
-            return []
-        subscriber.stalled_since = now
-        if subscriber.connection.queued > self._limits.backlog // 2:
-            return []
-        self.full.remove(subscriber)
-        subscriber.full = False
-        if subscriber.lagging:
-            subscriber.lagging = False
-        if subscriber.missed:
-            logger.warning("%s takes events again; it missed %d", subscriber.describe(), subscriber.missed)
-            subscriber.missed = 0
-        return self._release(subscriber)
+    def overran(self, publisher: Peer, size: int) -> None:
+        """It was told to pause, before or for this event of so many bytes."""
+        publisher.overrun += size
+        if publisher.overrun > OVERRUN:
+            self._stop_reading(publisher)
 
-    def forget(self, peer: Peer) -> list[Peer]:
-        """The peer is gone. Gives the peers whose `reads` changed."""
-        for subscriber in peer.waits_for:
-            subscriber.blocks.discard(peer)
-        peer.waits_for.clear()
-        self.full.discard(peer)
-        peer.full = False
-        if peer.missed:
-            logger.warning("%s left without the last %d events", peer.describe(), peer.missed)
-        return self._release(peer)
+    def taken(self, feed: Feed, missed: int, now: float) -> bool:
+        """The subscriber, which had missed so many, took something; whether its lag has ended with that."""
+        if not feed.full:
+            return False
+        feed.stalled_since = now
+        if feed.backlog_bytes > self._limits.backlog // 2:
+            return False
+        self.full.discard(feed)
+        feed.full = False
+        lagged, feed.lagging = feed.lagging, False
+        if lagged and missed:
+            logger.warning("%s takes events again; it missed %d", feed.describe(), missed)
+        self._release(feed)
+        return lagged
+
+    def forget(self, feed: Feed) -> None:
+        """It gets no events any more."""
+        self.full.discard(feed)
+        feed.full = False
+        if feed.missed:
+            logger.warning("%s left without the last %d events", feed.describe(), feed.missed)
+        self._release(feed)
+
+    def publisher_gone(self, publisher: Peer) -> None:
+        for feed in publisher.waits_for:
+            feed.blocks.discard(publisher)
+        publisher.waits_for.clear()
 
     def next_deadline(self) -> float | None:
-        return min((peer.stalled_since + self._limits.stall for peer in self.full if not peer.lagging), default=None)
+        return min((feed.stalled_since + self._limits.stall for feed in self.full), default=None)
 
-    def handle_timer(self, now: float) -> list[Peer]:
-        """Gives the peers whose `reads` changed."""
-        changed: list[Peer] = []
-        for peer in self.full:
-            if not peer.lagging and now >= peer.stalled_since + self._limits.stall:
-                peer.lagging = True
-                logger.warning(
-                    "%s has taken nothing for %g s with %d bytes waiting: nobody waits for it any more",
-                    peer.describe(),
-                    self._limits.stall,
-                    peer.connection.queued,
-                )
-                changed += self._release(peer)
-        return changed
+    def handle_timer(self, now: float) -> None:
+        for feed in [feed for feed in self.full if now >= feed.stalled_since + self._limits.stall]:
+            self.full.discard(feed)
+            feed.lagging = True
+            logger.warning(
+                "%s has taken nothing for %g s with %d bytes waiting: nobody waits for it any more",
+                feed.describe(),
+                self._limits.stall,
+                feed.backlog_bytes,
+            )
+            self._release(feed)
 
-    def _release(self, subscriber: Peer) -> list[Peer]:
-        changed: list[Peer] = []
-        for publisher in subscriber.blocks:
-            publisher.waits_for.discard(subscriber)
-            if not publisher.waits_for and not publisher.reads:
-                publisher.reads = True
-                changed.append(publisher)
-        subscriber.blocks.clear()
-        return changed
+    def _stop_reading(self, publisher: Peer) -> None:
+        if publisher.reads:
+            publisher.reads = False
+            self._woken.append(publisher)
+
+    def _release(self, feed: Feed) -> None:
+        for publisher in feed.blocks:
+            publisher.waits_for.discard(feed)
+            if not publisher.waits_for:
+                if publisher.paused:
+                    publisher.paused = False
+                    publisher.connection.send(Resume())
+                if not publisher.reads:
+                    publisher.reads = True
+                    self._woken.append(publisher)
+        feed.blocks.clear()

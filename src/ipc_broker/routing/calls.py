@@ -1,61 +1,331 @@
-"""Calls in flight. A call's slot lives with the worker that was given it, so that nobody else can answer."""
+"""Calls on their way: from a caller to the worker that serves the object, and the answer back.
+
+A call's slot lives with the worker that was given it, so that nobody else can answer, and with its caller, so that it is
+found when that cancels it or leaves. A call that no worker has room for waits at its name.
+"""
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import TYPE_CHECKING
 
-from ..messages import Call
+from msgspec import UNSET, Raw, UnsetType, structs
+
+from ..deadlines import Deadlines
+from ..messages import Call, Caller, CallerGone, Cancel, Error, Result
+from ..protocol.codec import Codec
+from .names import BROKER_OBJECT, Name, Registration
 from .peer import Peer
+from .pending import PendingCall, Refusal, over_limit, transcoded_for
 
+if TYPE_CHECKING:
+    from .router import Router
 
-class PendingCall(Struct, gc=False):
-    """A call that its caller waits for and its worker was given."""
-
-    caller: Peer
-    worker: Peer
-    call_id: str
-    """The id its caller knows."""
-    worker_id: str
-    """The id its worker knows: another one where two callers used the same."""
-    object_name: str
-    method: str
+MOST_HEADERS = 8192
+"""Characters of a call's headers: they are for a tenant's name or a trace, and every worker decodes them."""
 
 
 class Calls:
-    """All calls in flight; each stands with its caller and with its worker."""
+    """All calls in flight."""
 
-    __slots__ = ("_rewritten", "in_flight")
+    __slots__ = ("_find", "_last_rewritten", "_router", "deadlines", "in_flight", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._find = router.names.find
+        self._last_rewritten = 0
+        self.deadlines: Deadlines[PendingCall] = Deadlines()
         self.in_flight = 0
-        self._rewritten = 0
+        self.waiting = 0
 
-    def start(self, caller: Peer, worker: Peer, call: Call) -> str:
-        """Gives the id under which the worker is to know the call. The caller must have none of its id in flight."""
-        call_id = worker_id = call.call_id
-        while worker_id in worker.serving:
-            self._rewritten += 1
-            worker_id = f"~{self._rewritten}"
-        pending = PendingCall(caller, worker, call_id, worker_id, call.object_name, call.method)
-        caller.calls[call_id] = worker.serving[worker_id] = pending
+    # From callers
+
+    def call(self, peer: Peer, call: Call, frame: bytes, now: float) -> None:
+        router = self._router
+        router.totals.calls += 1
+        name = self._find(call.object_name)
+        if name is None and call.object_name == BROKER_OBJECT:
+            router.driver.call(peer, call, now)
+            return
+        if call.credit and not peer.prefix:
+            call = structs.replace(call, credit=0)  # a peer that has not said hello would not know an `Item`
+        call_id = call.call_id
+        try:
+            if (
+                name is None
+                or call_id in peer.calls
+                or not call_id.startswith(peer.prefix)
+                or len(peer.calls) >= router.limits.calls
+                or call.headers
+            ):
+                self._check(peer, call, name)
+            assert name is not None
+            registration = name.sole if name.sole is not None or name.waiting else name.pick()
+            pending = PendingCall(peer, registration, call_id, call_id, name, call.method, call.timeout_ms, call.credit)
+            if registration is None:
+                self._wait(pending, call, frame)
+            else:
+                self._give(pending, registration, call, frame)
+        except Refusal as refusal:
+            router.refuse(peer, call_id, call.object_name, refusal.code, str(refusal))
+            return
+        peer.calls[call_id] = pending
         self.in_flight += 1
-        return worker_id
+        if call.timeout_ms:
+            pending.deadline = now + call.timeout_ms / 1000
+            pending.bucket = self.deadlines.add(pending, pending.deadline)
 
-    def finish(self, worker: Peer, worker_id: str) -> PendingCall | None:
-        """Takes the slot away; None when the worker was given no such call, or its caller has gone."""
-        call = worker.serving.pop(worker_id, None)
-        if call is not None:
-            del call.caller.calls[call.call_id]
-            self.in_flight -= 1
-        return call
+    def _check(self, peer: Peer, call: Call, name: Name | None) -> None:
+        """Raises Refusal where something is wrong with it."""
+        limits = self._router.limits
+        if name is None:
+            raise Refusal("no_such_object", f"No such object '{call.object_name}'")
+        if call.call_id in peer.calls:
+            raise Refusal("invalid_args", f"the call id {call.call_id!r} is in flight; use a new one for each call")
+        if not call.call_id.startswith(peer.prefix):
+            message = f"the call id {call.call_id!r} does not begin with {peer.prefix!r}, as agreed in hello"
+            raise Refusal("invalid_args", message)
+        if len(peer.calls) >= limits.calls:
+            raise Refusal("overloaded", f"{limits.calls} calls of this connection are in flight, the limit (calls)")
+        if not isinstance(call.headers, UnsetType):
+            size = sum(len(key) + len(value) for key, value in call.headers.items())
+            if size > MOST_HEADERS:
+                raise Refusal("too_large", f"the headers have {size} characters, over the limit of {MOST_HEADERS}")
 
-    def abandon(self, caller: Peer) -> None:
-        """The caller is gone: what its workers still answer finds no slot."""
-        for call in caller.calls.values():
-            del call.worker.serving[call.worker_id]
-        self.in_flight -= len(caller.calls)
-        caller.calls.clear()
+    def _wait(self, pending: PendingCall, call: Call, frame: bytes) -> None:
+        name, limit = pending.name, self._router.limits.waiting
+        if len(name.waiting) >= limit:
+            message = f"{limit} calls of '{name.object_name}' wait for room at its workers, the limit (waiting)"
+            raise Refusal("overloaded", message)
+        name.waiting[pending] = call, frame
+        self.waiting += 1
 
-    def held_by(self, worker: Peer, object_name: str | None = None) -> list[PendingCall]:
-        """The calls the worker was given and has not answered: those for one object, or all of them."""
-        return [call for call in worker.serving.values() if object_name is None or call.object_name == object_name]
+    def _give(self, pending: PendingCall, registration: Registration, call: Call, frame: bytes) -> None:
+        """Sends the call to a worker. Raises Refusal, and then nothing has changed."""
+        caller, worker = pending.caller, registration.peer
+        assert caller is not None
+        if worker.connection.queued > self._router.limits.outbox:
+            limit = self._router.limits.outbox
+            message = f"over {limit} bytes wait for the worker of '{call.object_name}' (outbox)"
+            raise Refusal("overloaded", message)
+        if (
+            not caller.prefix
+            or not worker.prefix
+            or caller.connection.codec is not worker.connection.codec
+            or pending.call_id in worker.serving
+        ):
+            frame = self._rewritten(pending, caller, worker, call)
+        if len(frame) > worker.longest_frame:
+            raise Refusal("too_large", over_limit(frame, worker))
+        if caller not in worker.knows:
+            self._introduce(caller, worker)
+        worker.serving[pending.worker_id] = pending
+        pending.registration = registration
+        registration.running += 1
+        worker.send_frame(frame)
+
+    def _rewritten(self, pending: PendingCall, caller: Peer, worker: Peer, call: Call) -> bytes:
+        codec = worker.connection.codec
+        args = transcoded_for(call.args, caller.connection.codec, worker, f"the worker of '{call.object_name}'")
+        if worker.prefix and not caller.prefix:
+            # What an extended worker knows its callers by.
+            self._last_rewritten += 1
+            pending.worker_id = f"{caller.id}.{self._last_rewritten}"
+        else:
+            while pending.worker_id in worker.serving:
+                self._last_rewritten += 1
+                pending.worker_id = f"{caller.prefix}~{self._last_rewritten}"
+        if not worker.prefix:
+            return codec.encode(Call(pending.worker_id, call.object_name, call.method, args))
+        return codec.encode(structs.replace(call, call_id=pending.worker_id, args=args))
+
+    def _introduce(self, caller: Peer, worker: Peer) -> None:
+        if "caller" in worker.features:
+            worker.knows.add(caller)
+            caller.known_to.add(worker)
+            who = caller.credentials
+            worker.connection.send(Caller(f"{caller.id}.", caller.name, who.uid, who.pid))
+
+    def cancel(self, peer: Peer, cancel: Cancel, frame: bytes, now: float) -> None:
+        """A call that has been answered already, on its way, is nobody's fault."""
+        pending = peer.calls.get(cancel.call_id)
+        if pending is not None:
+            self._abandon(pending, now)
+
+    # From workers
+
+    def answer(self, peer: Peer, answer: Result | Error, frame: bytes, now: float) -> None:
+        pending = peer.serving.pop(answer.call_id, None) if answer.call_id is not None else None
+        if pending is None:
+            self._router.totals.late_answers += 1
+            return
+        registration, caller = pending.registration, pending.caller
+        assert registration is not None
+        registration.running -= 1
+        if caller is None:
+            self._router.totals.late_answers += 1
+        else:
+            self._router.totals.results += 1
+            self._end(pending, caller)
+            if (
+                caller.prefix
+                and caller.connection.codec is peer.connection.codec
+                and pending.worker_id is pending.call_id
+                and len(frame) <= caller.longest_frame
+            ):
+                caller.send_frame(frame)
+            else:
+                self._pass_answer(pending, caller, peer, answer)
+            if caller.feed is not None or caller.input_ended or caller.connection.queued > self._router.limits.outbox:
+                self._router.after_answer(caller, now)
+        if registration.name.waiting:
+            self.give_waiting(registration.name, now)
+
+    def error(self, peer: Peer, error: Error, frame: bytes, now: float) -> None:
+        self._router.totals.errors += 1
+        self.answer(peer, error, frame, now)
+
+    def _pass_answer(self, pending: PendingCall, caller: Peer, worker: Peer, answer: Result | Error) -> None:
+        source = worker.connection.codec
+        object_name = pending.object_name
+        try:
+            if isinstance(answer, Result):
+                value = transcoded_for(answer.value, source, caller, f"the caller of '{object_name}'")
+                message: Result | Error = Result(pending.call_id, answer.object_name, value, answer.ended)
+                if caller.is_seed:
+                    message = Result(pending.call_id, answer.object_name, value)
+            elif caller.is_seed:
+                message = Error(pending.call_id, answer.object_name, answer.message)
+            else:
+                message = structs.replace(
+                    answer, call_id=pending.call_id, data=self._passed_data(answer, source, caller)
+                )
+            frame = caller.connection.codec.encode(message)
+            if len(frame) > caller.longest_frame:
+                raise Refusal("too_large", f"the answer of '{object_name}': {over_limit(frame, caller)}")
+        except Refusal as refusal:
+            self._router.refuse(caller, pending.call_id, object_name, refusal.code, str(refusal), delivered="yes")
+        else:
+            caller.send_frame(frame)
+
+    def _passed_data(self, error: Error, source: Codec, caller: Peer) -> Raw | UnsetType:
+        """What is attached to an error is left out where its caller cannot read it: the error itself matters more."""
+        data = error.data
+        if isinstance(data, UnsetType) or len(bytes(data)) > caller.longest_frame // 2:
+            return UNSET
+        try:
+            return transcoded_for(data, source, caller, "the caller")
+        except Refusal:
+            return UNSET
+
+    # How calls end without an answer
+
+    def fail(self, pending: PendingCall, code: str, message: str, now: float, *, delivered: str) -> None:
+        """Tells the caller, and cancels the call at its worker."""
+        caller = pending.caller
+        if caller is not None:
+            self._abandon(pending, now)
+            self._router.refuse(caller, pending.call_id, pending.object_name, code, message, delivered=delivered)
+            self._router.after_answer(caller, now)
+
+    def _abandon(self, pending: PendingCall, now: float) -> None:
+        """Nobody waits for the answer any more."""
+        caller, registration = pending.caller, pending.registration
+        if caller is None:
+            return
+        self._end(pending, caller)
+        if registration is None:
+            del pending.name.waiting[pending]
+            self.waiting -= 1
+            return
+        worker = registration.peer
+        if "cancel" in worker.features:
+            worker.connection.send(Cancel(pending.worker_id))
+        if not registration.concurrency:  # else it counts until the worker has answered: it is still at work
+            del worker.serving[pending.worker_id]
+            registration.running -= 1
+
+    def _end(self, pending: PendingCall, caller: Peer) -> None:
+        self.in_flight -= 1
+        pending.caller = None
+        del caller.calls[pending.call_id]
+        if pending.bucket is not None:
+            pending.bucket.pop(pending, None)
+
+    def abandon_all(self, caller: Peer, now: float) -> None:
+        """The caller is gone."""
+        for pending in list(caller.calls.values()):
+            self._abandon(pending, now)
+        for worker in caller.known_to:
+            worker.knows.discard(caller)
+            worker.connection.send(CallerGone(f"{caller.id}."))
+        caller.known_to.clear()
+
+    def lose(self, worker: Peer, why: str, now: float, registration: Registration | None = None) -> list[Name]:
+        """The calls that the worker was given, under one registration or all, will not be answered any more.
+
+        Gives the names that they were of. A worker that stays has room for those that wait there.
+        """
+        names: dict[Name, None] = {}
+        for worker_id, pending in list(worker.serving.items()):
+            if registration is not None and pending.registration is not registration:
+                continue
+            if worker.serving.get(worker_id) is pending:  # a caller that goes because of its answer takes others along
+                names[pending.name] = None
+                self.lose_one(worker, worker_id, why, now)
+        return list(names)
+
+    def lose_one(self, worker: Peer, worker_id: str, why: str, now: float) -> Name | None:
+        """Gives the call's name; None where the worker holds no such call."""
+        pending = worker.serving.pop(worker_id, None)
+        if pending is None:
+            return None
+        assert pending.registration is not None
+        pending.registration.running -= 1
+        caller = pending.caller
+        if caller is not None:
+            self._end(pending, caller)
+            message = f"'{pending.object_name}' will not answer '{pending.method}': {why}"
+            self._router.refuse(caller, pending.call_id, pending.object_name, "worker_lost", message, delivered="maybe")
+            self._router.after_answer(caller, now)
+        return pending.name
+
+    def worker_gone(self, worker: Peer) -> None:
+        for caller in worker.knows:
+            caller.known_to.discard(worker)
+        worker.knows.clear()
+
+    # Calls that wait for room
+
+    def give_waiting(self, name: Name, now: float) -> None:
+        """Something has changed: gives as many as there is room for now; refuses all when nobody serves the name."""
+        waiting = name.waiting
+        while waiting:
+            registration = name.pick()
+            if registration is None and name.members:
+                return
+            pending, (call, frame) = waiting.popitem(last=False)
+            caller = pending.caller
+            assert caller is not None
+            self.waiting -= 1
+            try:
+                if registration is None:
+                    raise Refusal(
+                        "worker_lost", f"'{call.object_name}' will not answer '{call.method}': its worker was lost"
+                    )
+                if call.timeout_ms:  # some of it is over
+                    call = structs.replace(call, timeout_ms=max(1, round((pending.deadline - now) * 1000)))
+                    frame = caller.connection.codec.encode(call)
+                self._give(pending, registration, call, frame)
+            except Refusal as refusal:
+                self._end(pending, caller)
+                self._router.refuse(caller, call.call_id, call.object_name, refusal.code, str(refusal), delivered="no")
+                self._router.after_answer(caller, now)
+
+    def handle_timer(self, now: float) -> None:
+        for pending in self.deadlines.expired(now):
+            pending.bucket = None
+            delivered = "no" if pending.registration is None else "maybe"
+            message = (
+                f"'{pending.object_name}' did not answer '{pending.method}' within {pending.timeout_ms / 1000:g} s"
+            )
+            self.fail(pending, "deadline_exceeded", message, now, delivered=delivered)

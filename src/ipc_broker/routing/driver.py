@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..messages import Call, Hello, Result, Welcome
-from ..protocol.codec import encode, encode_name
-from ..protocol.framing import HEADER_SIZE
-from ..protocol.payload import decode_payload, encode_payload, reason_of
+from ..messages import Call, Hello, Name, Publish, Result, Welcome
+from ..protocol.encodings import ENCODINGS
+from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
+from ..protocol.payload import reason_of
+from .events import topic_refusal
 from .names import BROKER_OBJECT
 from .peer import Peer
+from .pending import over_limit
 
 if TYPE_CHECKING:
     from .router import Router
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 PAGE_MARGIN = 8192
 """Bytes of an answer that are left for its call id and all else around a page of names."""
 
-FEATURES = ("multiplex",)
-ENCODINGS = ("json",)
+FEATURES = frozenset({"multiplex", "cancel", "caller", "streams", "flow", "resume"})
+
+MOST_WILL = 64 * 1024
+"""Bytes of a last will: it is kept for as long as its connection."""
 
 
 class Refused(Exception):
@@ -46,6 +50,23 @@ class Unregister(Struct, forbid_unknown_fields=True):
 
 
 class Unsubscribe(Struct, forbid_unknown_fields=True):
+    """By the id, or by the names where it has none."""
+
+    object_name: str = ""
+    topic: str = ""
+    id: int = 0
+
+
+class SetWill(Struct, forbid_unknown_fields=True):
+    """Without a topic there is no will any more."""
+
+    object_name: Name = ""
+    topic: Name = ""
+    args: Raw = Raw(b"")
+    retain: bool = False
+
+
+class Clear(Struct, forbid_unknown_fields=True):
     object_name: str
     topic: str
 
@@ -62,6 +83,8 @@ class Driver:
             "stats": self._stats,
             "unregister": self._unregister,
             "unsubscribe": self._unsubscribe,
+            "setWill": self._set_will,
+            "clear": self._clear,
         }
 
     def call(self, peer: Peer, call: Call, now: float) -> None:
@@ -70,42 +93,45 @@ class Driver:
             known = ", ".join(self._methods)
             self._refuse(peer, call, "no_such_method", f"'rob' has no method '{call.method}'; it has {known}")
             return
+        codec = peer.connection.codec
         try:
             value = method(peer, call.args, now) if method else None
         except Refused as refused:
             self._refuse(peer, call, refused.code, str(refused))
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(peer, call, "invalid_args", reason_of(error))
         else:
-            frame = encode(Result(call.call_id, BROKER_OBJECT, encode_payload(value)))
-            if len(frame) > self._router.limits.max_frame + HEADER_SIZE:
-                self._refuse(peer, call, "too_large", self._router.over_frame_limit(frame))
+            agreed, hello = value if isinstance(value, tuple) else (value, None)
+            frame = codec.encode(Result(call.call_id, BROKER_OBJECT, codec.encode_payload(agreed)))
+            if len(frame) > peer.longest_frame:
+                self._refuse(peer, call, "too_large", over_limit(frame, peer))
                 return
             peer.send_frame(frame)
-            if isinstance(value, Welcome):
+            if hello is not None:
                 # Not earlier: what has been sent until now is the seed's protocol.
-                peer.prefix = value.prefix
-                peer.connection.extend()
+                self._extend(peer, hello, agreed)
 
     def _refuse(self, peer: Peer, call: Call, code: str, message: str) -> None:
         self._router.refuse(peer, call.call_id, BROKER_OBJECT, code, message)
 
-    def _hello(self, peer: Peer, args: Raw, now: float) -> Welcome:
-        hello: Hello = decode_payload(args, Hello)
+    def _decode(self, peer: Peer, args: Raw, kind: Any) -> Any:
+        return peer.connection.codec.decode_payload(args, kind)
+
+    def _hello(self, peer: Peer, args: Raw, now: float) -> tuple[Welcome, Hello]:
+        hello: Hello = self._decode(peer, args, Hello)
         if peer.connection.frames_received != 1:
             raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
         encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
         if encoding is None:
             raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
+        if hello.max_frame < SEED_MAX_FRAME:
+            raise Refused("invalid_args", f"a peer takes frames of {SEED_MAX_FRAME} bytes at least")
         identity = self._router.identity
-        if hello.max_frame < self._router.limits.max_frame:
-            raise Refused("invalid_args", f"this broker sends frames of up to {self._router.limits.max_frame} bytes")
-        peer.name = hello.name
-        if peer.credentials.pid is None and hello.pid > 0:
-            peer.credentials = msgspec.structs.replace(peer.credentials, pid=hello.pid)
-        return Welcome(
+        # Whoever streams must be able to be stopped.
+        features = FEATURES if "cancel" in hello.features else FEATURES - {"streams"}
+        welcome = Welcome(
             encoding=encoding,
-            features=tuple(name for name in hello.features if name in FEATURES),
+            features=tuple(name for name in hello.features if name in features),
             max_frame=self._router.limits.max_frame,
             prefix=f"{peer.id}.",
             epoch=identity.epoch,
@@ -113,16 +139,28 @@ class Driver:
             version=identity.version,
             pid=identity.pid,
         )
+        return welcome, hello
+
+    def _extend(self, peer: Peer, hello: Hello, welcome: Welcome) -> None:
+        peer.name = hello.name
+        if peer.credentials.pid is None and hello.pid > 0:
+            peer.credentials = msgspec.structs.replace(peer.credentials, pid=hello.pid)
+        peer.resumes = self._router.events.sessions.find(hello.session)
+        longest = min(hello.max_frame, welcome.max_frame)
+        peer.extend(
+            welcome.prefix, welcome.session, frozenset(welcome.features), welcome.encoding, longest, welcome.max_frame
+        )
 
     def _list_objects(self, peer: Peer, args: Raw, now: float) -> list[str]:
         names = sorted([*self._router.names, BROKER_OBJECT])
-        page = decode_payload(args, ListObjects) if bytes(args).startswith(b"{") else None
+        codec = peer.connection.codec
+        page = self._decode(peer, args, ListObjects) if codec.shape(bytes(args)) == "map" else None
         if page is None or page.after is None:
             return names
-        room = self._router.limits.max_frame - PAGE_MARGIN
+        room = peer.longest_frame - HEADER_SIZE - PAGE_MARGIN
         listed: list[str] = []
         for name in names[bisect_right(names, page.after) :]:
-            room -= len(encode_name(name)) + 1
+            room -= len(bytes(codec.encode_payload(name))) + 1
             if room < 0:
                 break
             listed.append(name)
@@ -133,25 +171,55 @@ class Driver:
 
     def _stats(self, peer: Peer, args: Raw, now: float) -> dict[str, Any]:
         router = self._router
+        calls, events = router.calls, router.events
         return {
             "version": router.identity.version,
             "pid": router.identity.pid,
             "uptime": round(now - router.started, 3),
             "connections": len(router.peers),
             "objects": len(router.names),
-            "subscriptions": router.subscriptions.count,
-            "calls_in_flight": router.calls.in_flight,
-            "totals": {**msgspec.structs.asdict(router.totals), "dropped": router.backpressure.dropped},
+            "subscriptions": events.subscriptions.count,
+            "calls_in_flight": calls.in_flight,
+            "calls_waiting": calls.waiting,
+            "retained": len(events.retained),
+            "totals": {
+                **msgspec.structs.asdict(router.totals),
+                "published": events.published,
+                "delivered": events.delivered,
+                "dropped": events.backpressure.dropped,
+            },
         }
 
     def _unregister(self, peer: Peer, args: Raw, now: float) -> bool:
-        wish: Unregister = decode_payload(args, Unregister)
-        if not self._router.unregister(peer, wish.object_name, now):
-            return False
-        if not wish.keep_calls:
-            self._router.lose_calls(peer, f"its worker stopped serving '{wish.object_name}'", now, wish.object_name)
-        return True
+        wish: Unregister = self._decode(peer, args, Unregister)
+        return self._router.unregister(peer, wish.object_name, now, keep_calls=wish.keep_calls)
 
     def _unsubscribe(self, peer: Peer, args: Raw, now: float) -> bool:
-        wish: Unsubscribe = decode_payload(args, Unsubscribe)
-        return self._router.subscriptions.remove(wish.object_name, wish.topic, peer)
+        wish: Unsubscribe = self._decode(peer, args, Unsubscribe)
+        return self._router.events.unsubscribe(peer, wish.id or (wish.object_name, wish.topic))
+
+    def _set_will(self, peer: Peer, args: Raw, now: float) -> bool:
+        wish: SetWill = self._decode(peer, args, SetWill)
+        if not wish.topic and not wish.object_name:
+            peer.will = None
+            return True
+        if peer.is_seed:
+            raise Refused("invalid_args", "a will needs a connection that has said hello")
+        if not bytes(wish.args):
+            raise Refused("invalid_args", "a will needs args, the value to publish")
+        if wish.object_name == BROKER_OBJECT:
+            raise Refused("permission_denied", "only the broker publishes as 'rob'")
+        if not wish.object_name or not wish.topic:
+            raise Refused("invalid_args", "a will needs an object and a topic")
+        if refusal := topic_refusal(wish.object_name, wish.topic):
+            raise Refused(*refusal)
+        size = len(bytes(wish.args))
+        if size > MOST_WILL:
+            raise Refused("too_large", f"a will of {size} bytes is over the limit of {MOST_WILL} bytes")
+        peer.will = Publish(wish.object_name, wish.topic, Raw(bytes(wish.args)), retain=wish.retain)
+        return True
+
+    def _clear(self, peer: Peer, args: Raw, now: float) -> bool:
+        """False when nothing was retained there."""
+        wish: Clear = self._decode(peer, args, Clear)
+        return self._router.events.retained.clear(wish.object_name, wish.topic)

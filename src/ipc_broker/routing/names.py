@@ -1,44 +1,119 @@
-"""Which connection owns which object's name."""
+"""Which connections own which objects' names, and the calls that wait for one of them to have room."""
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from ..messages import Call
 from .peer import Peer
+
+if TYPE_CHECKING:
+    from .pending import PendingCall
 
 BROKER_OBJECT = "rob"
 """The broker's own object; nobody else can register it or publish as it."""
 
+MODES = ("exclusive", "shared", "standby")
+
+
+class Registration:
+    """One connection that serves a name. `concurrency` is how many calls it takes at once, 0 for any number."""
+
+    __slots__ = ("concurrency", "mode", "name", "peer", "running")
+
+    def __init__(self, peer: Peer, name: Name, mode: str, concurrency: int) -> None:
+        self.peer = peer
+        self.name = name
+        self.mode = mode
+        self.concurrency = concurrency
+        self.running = 0
+
+    @property
+    def has_room(self) -> bool:
+        return not self.concurrency or self.running < self.concurrency
+
+    def __repr__(self) -> str:
+        return f"<Registration {self.name.object_name!r} of {self.peer.describe()} {self.mode} running={self.running}>"
+
+
+class Name:
+    """A name that somebody serves: its members (one, unless they share it), and who stands by."""
+
+    __slots__ = ("members", "object_name", "sole", "standby", "waiting")
+
+    def __init__(self, object_name: str) -> None:
+        self.object_name = object_name
+        self.members: list[Registration] = []
+        self.standby: deque[Registration] = deque()
+        self.waiting: OrderedDict[PendingCall, tuple[Call, bytes]] = OrderedDict()
+        """Calls that no member has room for, in order, each with its message and frame."""
+        self.sole: Registration | None = None
+        """The member that every call goes to, where there is nothing to choose: the usual case, quick to ask."""
+
+    def pick(self) -> Registration | None:
+        """The member with the fewest calls in flight; None when none has room."""
+        best: Registration | None = None
+        for member in self.members:
+            if member.has_room and (best is None or member.running < best.running):
+                best = member
+        if best is not None and len(self.members) > 1:  # the next of those that are as idle comes next
+            self.members.remove(best)
+            self.members.append(best)
+        return best
+
+    def settle(self) -> None:
+        """After every change: whoever stands by takes over where nobody is left."""
+        if not self.members and self.standby:
+            self.members.append(self.standby.popleft())
+        alone = len(self.members) == 1 and not self.members[0].concurrency
+        self.sole = self.members[0] if alone else None
+
 
 class Names:
-    """The owner keeps a name until it gives it up or its connection ends."""
+    """An owner keeps its name until it gives it up or its connection ends."""
 
-    __slots__ = ("_owners", "owner")
+    __slots__ = ("_names", "find")
 
     def __init__(self) -> None:
-        self._owners: dict[str, Peer] = {}
-        self.owner = self._owners.get  # name -> Peer | None; bound once, for every call asks
+        self._names: dict[str, Name] = {}
+        self.find = self._names.get  # object name -> Name | None; bound once, for every call asks
 
-    def register(self, name: str, peer: Peer) -> Peer:
-        """Gives a free name to the peer; returns whoever owns it now."""
-        owner = self._owners.setdefault(name, peer)
-        if owner is peer:
-            peer.names.add(name)
-        return owner
+    def register(self, object_name: str, peer: Peer, mode: str = "exclusive", concurrency: int = 0) -> Registration:
+        """The peer's registration; or, where the name is taken, the owner's."""
+        if (own := peer.registrations.get(object_name)) is not None:
+            own.concurrency = concurrency
+            own.name.settle()
+            return own
+        name = self._names.get(object_name)
+        if name is None:
+            name = self._names[object_name] = Name(object_name)
+        registration = Registration(peer, name, mode, concurrency)
+        if not name.members or (mode == "shared" and name.members[0].mode == "shared"):
+            name.members.append(registration)
+        elif mode == "standby":
+            name.standby.append(registration)
+        else:
+            return name.members[0]
+        name.settle()
+        peer.registrations[object_name] = registration
+        return registration
 
-    def unregister(self, name: str, peer: Peer) -> bool:
-        """False when the name was not the peer's."""
-        if name not in peer.names:
-            return False
-        peer.names.remove(name)
-        del self._owners[name]
-        return True
+    def unregister(self, registration: Registration) -> None:
+        """Gives the registration up; the name goes with the last one."""
+        name = registration.name
+        del registration.peer.registrations[name.object_name]
+        (name.members if registration in name.members else name.standby).remove(registration)
+        name.settle()
+        if not name.members:
+            del self._names[name.object_name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._owners)
+        return iter(self._names)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._owners
+    def __contains__(self, object_name: str) -> bool:
+        return object_name in self._names
 
     def __len__(self) -> int:
-        return len(self._owners)
+        return len(self._names)

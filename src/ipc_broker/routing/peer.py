@@ -7,11 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..credentials import Credentials
+from ..messages import Publish
 from ..protocol.connection import Connection, Role, State
-from ..protocol.framing import SEED_MAX_FRAME
+from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 
 if TYPE_CHECKING:
-    from .calls import PendingCall
+    from .feeds import ConnectionFeed, Feed
+    from .names import Registration
+    from .pending import PendingCall
+    from .sessions import DetachedSession
+    from .subscriptions import Subscription
 
 
 class Peer:
@@ -21,57 +26,62 @@ class Peer:
     """
 
     __slots__ = (
-        "blocks",
         "calls",
         "connection",
         "credentials",
-        "full",
-        "held_bytes",
-        "held_events",
+        "features",
+        "feed",
         "id",
         "input_ended",
         "invalid_messages",
-        "lagging",
-        "missed",
+        "known_to",
+        "knows",
+        "longest_frame",
         "name",
-        "names",
+        "overrun",
+        "paused",
         "prefix",
         "reads",
+        "registrations",
+        "resumes",
         "send_frame",
         "serving",
         "shell",
-        "stalled_since",
         "subscriptions",
+        "token",
         "waits_for",
+        "will",
     )
 
-    def __init__(
-        self, id: int, credentials: Credentials, wake: Callable[[Peer], None], max_frame: int = SEED_MAX_FRAME
-    ) -> None:
+    def __init__(self, id: int, credentials: Credentials, wake: Callable[[Peer], None]) -> None:
         self.id = id
         self.name = ""
         self.credentials = credentials
-        self.connection = Connection(Role.BROKER, partial(wake, self), max_frame)
+        self.connection = Connection(Role.BROKER, partial(wake, self))
         self.send_frame = self.connection.send_frame
+        self.longest_frame = SEED_MAX_FRAME + HEADER_SIZE  # that it takes
         self.prefix = ""  # of its call ids; given by `rob.hello`
-        self.names: set[str] = set()
-        self.subscriptions: dict[tuple[str, str], None] = {}
+        self.features: frozenset[str] = frozenset()
+        self.token = ""  # of its session
+        self.resumes: DetachedSession | None = None  # the session before this one
+        self.registrations: dict[str, Registration] = {}
+        # By the id that an extended peer gave it, else by object and topic.
+        self.subscriptions: dict[int | tuple[str, str], Subscription] = {}
+        self.feed: ConnectionFeed | None = None  # for subscriptions without an id
         self.calls: dict[str, PendingCall] = {}
         self.serving: dict[str, PendingCall] = {}
+        self.will: Publish | None = None
+        # Callers that it was told of, and workers that were told of it (`Caller`).
+        self.knows: set[Peer] = set()
+        self.known_to: set[Peer] = set()
         self.input_ended = False
         self.invalid_messages = 0
         self.shell: Any = None  # whatever the shell keeps here, to find its part of the connection
-        # A seed peer's events wait here while it waits for an answer, which it would take them for.
-        self.held_events: list[bytes] = []
-        self.held_bytes = 0
-        # Back-pressure (backpressure.py): whether the shell should read from this peer, and who waits for whom.
-        self.reads = True
-        self.full = False  # its outbox passed the backlog and is not half empty again
-        self.waits_for: set[Peer] = set()
-        self.blocks: set[Peer] = set()
-        self.stalled_since = 0.0
-        self.lagging = False
-        self.missed = 0
+        # Back-pressure (backpressure.py): what it publishes to that is full, and what was done about it.
+        self.waits_for: set[Feed] = set()
+        self.paused = False
+        self.overrun = 0  # bytes published after `Pause`
+        self.reads = True  # whether the shell should read from this peer
 
     @property
     def is_seed(self) -> bool:
@@ -83,6 +93,16 @@ class Peer:
         """Whether the shell should close the connection as soon as what is queued is written."""
         return self.connection.state is State.CLOSING
 
+    def extend(
+        self, prefix: str, token: str, features: frozenset[str], encoding: str, longest: int, takes: int
+    ) -> None:
+        """Hello was answered. `longest` body it takes, `takes` the broker."""
+        self.prefix = prefix
+        self.token = token
+        self.features = features
+        self.longest_frame = longest + HEADER_SIZE
+        self.connection.extend(encoding, longest, takes)
+
     def describe(self) -> str:
         """For messages to people: "'thermostat' (process 4711)"."""
         name = repr(self.name) if self.name else f"connection {self.id}"
@@ -90,7 +110,7 @@ class Peer:
 
     def __repr__(self) -> str:
         return (
-            f"<Peer {self.describe()} {self.connection.state.value} names={len(self.names)}"
+            f"<Peer {self.describe()} {self.connection.state.value} names={len(self.registrations)}"
             f" subscriptions={len(self.subscriptions)} calls={len(self.calls)} serving={len(self.serving)}"
             f" queued={self.connection.queued}>"
         )

@@ -1,6 +1,6 @@
 """The broker's brain: takes what each peer says, changes who owns what, and queues frames for the peers concerned.
 
-The shell calls `connect`, then `handle` for every message that arrives, `end_of_input` and `disconnect`; after a batch it
+The shell calls `connect`, then `receive` for the bytes that arrive, `end_of_input` and `disconnect`; after a batch it
 goes through `woken` and, for each, writes what its connection has to send, stops or goes on reading
 (`Peer.reads`), or closes it (`Peer.closing`). It calls `handle_timer` at `next_deadline`. Time is an argument, in
 seconds of any steady clock.
@@ -9,20 +9,24 @@ seconds of any steady clock.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from msgspec import structs
+from msgspec import UNSET, Raw, UnsetType
 
 from ..config import Limits
 from ..credentials import Credentials
 from ..messages import (
     Call,
+    Cancel,
+    Credit,
     Error,
-    Event,
+    EventCredit,
+    Goodbye,
     HasObject,
     HasObjectResult,
     Invalid,
+    Item,
     Message,
     Publish,
     Registered,
@@ -30,19 +34,15 @@ from ..messages import (
     RegisterService,
     Result,
     Subscribe,
-    Subscribed,
 )
-from ..protocol.codec import encode, event_frame
-from ..protocol.framing import HEADER_SIZE
-from ..protocol.payload import encode_payload, unreadable_to_seed
-from .backpressure import Backpressure
-from .calls import Calls, PendingCall
+from .calls import Calls
 from .driver import Driver
-from .names import BROKER_OBJECT, Names
+from .events import Events
+from .names import BROKER_OBJECT, MODES, Name, Names, Registration
 from .peer import Peer
 from .status import Identity as Identity
 from .status import Totals
-from .subscriptions import Subscriptions
+from .streams import Streams
 
 logger = logging.getLogger("ipc_broker")
 
@@ -56,32 +56,36 @@ _LONGEST_TEXT = 2048  # of an error's message, which may quote what was sent: th
 
 
 class Router:
-    """See the module."""
+    """See the module. What concerns calls is in `calls` and `streams`, events in `events`, the object `rob` in `driver`."""
 
     def __init__(self, identity: Identity, limits: Limits, now: float) -> None:
         self.identity = identity
         self.limits = limits
         self.started = now
-        self.peers: set[Peer] = set()
-        self.names = Names()
-        self.subscriptions = Subscriptions()
-        self.calls = Calls()
-        self.backpressure = Backpressure(limits)
         self.totals = Totals()
-        self._driver = Driver(self)
-        self._longest_frame = limits.max_frame + HEADER_SIZE
         self.woken: list[Peer] = []
         """Peers that the shell has something to do for; it clears the list. One may stand there twice."""
+        self.peers: set[Peer] = set()
+        self.names = Names()
+        self.calls = Calls(self)
+        self.streams = Streams(self, self.calls)
+        self.events = Events(self)
+        self.driver = Driver(self)
         self._last_id = 0
         self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
-            Call: self._call,
-            Result: self._answer,
-            Error: self._error,
-            Publish: self._publish,
-            Subscribe: self._subscribe,
+            Call: self.calls.call,
+            Result: self.calls.answer,
+            Error: self.calls.error,
+            Item: self.streams.item,
+            Cancel: self.calls.cancel,
+            Credit: self.streams.credit,
+            Publish: self.events.publish,
+            Subscribe: self.events.subscribe,
+            EventCredit: self.events.credit,
             HasObject: self._has_object,
             RegisterObject: self._register_object,
             RegisterService: self._register_service,
+            Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
 
@@ -89,7 +93,7 @@ class Router:
 
     def connect(self, credentials: Credentials = Credentials()) -> Peer:
         self._last_id += 1
-        peer = Peer(self._last_id, credentials, self.woken.append, self.limits.max_frame)
+        peer = Peer(self._last_id, credentials, self.woken.append)
         self.peers.add(peer)
         self.totals.connections += 1
         return peer
@@ -104,8 +108,7 @@ class Router:
         for message, frame in peer.connection.receive_data(data):
             handlers[type(message)](peer, message, frame, now)
         if peer not in self.peers:  # one of its own answers ended it: what came behind that goes too
-            self._drop_services_of(peer, now)
-            self.calls.abandon(peer)
+            self._drop_all_of(peer, now)
         elif peer.connection.queued > self.limits.outbox:
             self._close_overfull(peer, now)
 
@@ -120,216 +123,100 @@ class Router:
     def retire(self, peer: Peer, now: float) -> None:
         """The peer is gone but for what is queued for it: the shell writes that, for a while, and closes the connection."""
         peer.connection.close()
-        self.disconnect(peer, now)
-        self._wake(peer)
+        self._leave(peer, now)
+        self.woken.append(peer)
+
+    def end(self, peer: Peer, reason: str, now: float, *, about: str = "", subscription: int = 0) -> None:
+        """The peer cannot stay; it is told why."""
+        if peer in self.peers:
+            logger.warning("%s is disconnected: %s", peer.describe(), reason)
+            self.refuse(peer, None, BROKER_OBJECT, "overloaded", reason, about=about, subscription=subscription)
+            self.retire(peer, now)
 
     def disconnect(self, peer: Peer, now: float) -> None:
-        """The connection has ended. May be called again."""
+        """The connection has ended, and what is queued for it goes. May be called again."""
+        self._leave(peer, now)
+        peer.connection.discard()
+
+    def _leave(self, peer: Peer, now: float) -> None:
         if peer in self.peers:
             self.peers.remove(peer)
-            self._drop_services_of(peer, now)
-            self.calls.abandon(peer)
-            self._wake(*self.backpressure.forget(peer))
+            self._drop_all_of(peer, now)
 
     def written(self, peer: Peer, now: float) -> None:
         """The transport took bytes of the peer."""
-        self._wake(*self.backpressure.written(peer, now))
+        self.events.written(peer, now)
 
     def next_deadline(self) -> float | None:
-        return self.backpressure.next_deadline()
+        """When `handle_timer` should be called; to be asked after every batch."""
+        deadlines = (
+            self.calls.deadlines.next_deadline(),
+            self.events.backpressure.next_deadline(),
+            self.events.sessions.next_deadline(),
+        )
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
-        self._wake(*self.backpressure.handle_timer(now))
-
-    # Calls and their answers
-
-    def _call(self, peer: Peer, call: Call, frame: bytes, now: float) -> None:
-        self.totals.calls += 1
-        if call.object_name == BROKER_OBJECT:
-            self._driver.call(peer, call, now)
-            return
-        worker = self.names.owner(call.object_name)
-        refusal: tuple[str, str] | None = None
-        if worker is None:
-            refusal = "no_such_object", f"No such object '{call.object_name}'"
-        elif call.call_id in peer.calls:
-            refusal = "invalid_args", f"the call id {call.call_id!r} is in flight; use a new one for each call"
-        elif not call.call_id.startswith(peer.prefix):
-            refusal = (
-                "invalid_args",
-                f"the call id {call.call_id!r} does not begin with {peer.prefix!r}, as agreed in hello",
-            )
-        elif len(peer.calls) >= self.limits.calls:
-            refusal = "overloaded", f"{self.limits.calls} calls of this connection are in flight, the limit (calls)"
-        elif worker.connection.queued > self.limits.outbox:
-            refusal = (
-                "overloaded",
-                f"over {self.limits.outbox} bytes wait for the worker of '{call.object_name}' (outbox)",
-            )
-        elif not worker.prefix and (unreadable := unreadable_to_seed(call.args)):
-            refusal = "invalid_args", f"the worker of '{call.object_name}' cannot read these arguments: {unreadable}"
-        else:
-            worker_id = self.calls.start(peer, worker, call)
-            if not worker.prefix or worker_id is not call.call_id:
-                frame = encode(Call(worker_id, call.object_name, call.method, call.args))
-            if len(frame) <= self._longest_frame:
-                worker.send_frame(frame)
-                return
-            self.calls.finish(worker, worker_id)  # another id made it too long
-            refusal = "too_large", self.over_frame_limit(frame)
-        self.refuse(peer, call.call_id, call.object_name, *refusal)
-
-    def _answer(self, peer: Peer, answer: Result | Error, frame: bytes, now: float) -> None:
-        call = self.calls.finish(peer, answer.call_id) if answer.call_id is not None else None
-        if call is None:
-            self.totals.late_answers += 1
-            return
-        self.totals.results += 1
-        caller = call.caller
-        if caller.prefix and call.worker_id is call.call_id:
-            caller.send_frame(frame)
-        else:
-            if isinstance(answer, Result):
-                if caller.is_seed and (unreadable := unreadable_to_seed(answer.value)):
-                    self._fail(
-                        call,
-                        "invalid_args",
-                        f"'{call.object_name}' answered what this program cannot read: {unreadable}",
-                        now,
-                    )
-                    return
-                frame = encode(Result(call.call_id, answer.object_name, answer.value))
-            elif caller.is_seed:
-                frame = encode(Error(call.call_id, answer.object_name, answer.message))
-            else:
-                frame = encode(structs.replace(answer, call_id=call.call_id))
-            if len(frame) > self.limits.max_frame + HEADER_SIZE:  # the caller's own id made it longer
-                self._fail(call, "too_large", self.over_frame_limit(frame), now)
-                return
-            caller.send_frame(frame)
-        if caller.held_events or caller.input_ended or caller.connection.queued > self.limits.outbox:
-            self._after_answer(caller, now)
-
-    def _error(self, peer: Peer, error: Error, frame: bytes, now: float) -> None:
-        self.totals.errors += 1
-        self._answer(peer, error, frame, now)
-
-    def _fail(self, call: PendingCall, code: str, message: str, now: float) -> None:
-        self.refuse(call.caller, call.call_id, call.object_name, code, message)
-        self._after_answer(call.caller, now)
-
-    def _after_answer(self, caller: Peer, now: float) -> None:
-        if caller.held_events and not caller.calls:
-            for event in caller.held_events:
-                caller.send_frame(event)
-            caller.held_events.clear()
-            caller.held_bytes = 0
-        if caller.connection.queued > self.limits.outbox:
-            self._close_overfull(caller, now)
-        elif caller.input_ended and not caller.calls:
-            self.retire(caller, now)
-
-    # Events
-
-    def _publish(self, peer: Peer, event: Publish, frame: bytes, now: float) -> None:
-        if event.object_name == BROKER_OBJECT:
-            message = "only the broker publishes as 'rob'"
-            self.refuse(peer, None, BROKER_OBJECT, "permission_denied", message, about="Publish")
-            return
-        self.totals.published += 1
-        subscribers = self.subscriptions.find((event.object_name, event.topic))
-        if subscribers is not None:
-            self._fan_out(subscribers, peer, event, event_frame(frame), now)
-
-    def _fan_out(
-        self, subscribers: Iterable[Peer], publisher: Peer | None, event: Publish, forwarded: bytes, now: float
-    ) -> None:
-        backlog = self.limits.backlog
-        to_seed_peers: list[Peer] = []
-        for subscriber in subscribers:
-            if not subscriber.prefix:
-                to_seed_peers.append(subscriber)
-            elif subscriber.lagging:
-                self.backpressure.drop(subscriber)
-            else:
-                subscriber.send_frame(forwarded)
-                self.totals.delivered += 1
-                if subscriber.connection.queued > backlog:
-                    self._wake(*self.backpressure.filled(subscriber, publisher, now))
-        if to_seed_peers:
-            self._fan_out_to_seed_peers(to_seed_peers, publisher, event, now)
-
-    def _fan_out_to_seed_peers(
-        self, subscribers: list[Peer], publisher: Peer | None, event: Publish, now: float
-    ) -> None:
-        if publisher is not None and (unreadable := unreadable_to_seed(event.args)):
-            message = f"subscribers of '{event.object_name}' cannot read this event: {unreadable}"
-            self.refuse(publisher, None, event.object_name, "invalid_args", message, about="Publish")
-            return
-        forwarded = encode(Event(event.object_name, event.topic, event.args))  # without fields it does not know
-        for subscriber in subscribers:
-            if subscriber.lagging or subscriber.held_bytes > self.limits.backlog:
-                self.backpressure.drop(subscriber)
-                continue
-            self.totals.delivered += 1
-            if subscriber.calls:
-                subscriber.held_events.append(forwarded)
-                subscriber.held_bytes += len(forwarded)
-                continue
-            subscriber.send_frame(forwarded)
-            if subscriber.connection.queued > self.limits.backlog:
-                self._wake(*self.backpressure.filled(subscriber, publisher, now))
-
-    def _announce(self, topic: str, name: str, now: float) -> None:
-        """Publishes an event of the broker's own object."""
-        subscribers = self.subscriptions.find((BROKER_OBJECT, topic))
-        if subscribers is not None:
-            event = Publish(BROKER_OBJECT, topic, encode_payload({"object": name}))
-            self._fan_out(subscribers, None, event, event_frame(encode(event)), now)
-
-    def _subscribe(self, peer: Peer, wish: Subscribe, frame: bytes, now: float) -> None:
-        if len(peer.subscriptions) >= self.limits.subscriptions:
-            message = (
-                f"this connection has {self.limits.subscriptions} subscriptions, which is the limit (subscriptions)"
-            )
-            self.refuse(peer, None, wish.object_name, "overloaded", message, about="Subscribe")
-            return
-        self.subscriptions.add(wish.object_name, wish.topic, peer)
-        peer.connection.send(Subscribed(wish.object_name, wish.topic))
+        self.calls.handle_timer(now)
+        self.events.handle_timer(now)
 
     # Names
 
     def _register_object(self, peer: Peer, wish: RegisterObject, frame: bytes, now: float) -> None:
         name = wish.object_name
         refusal: tuple[str, str] | None = None
+        data: Raw | UnsetType = UNSET
         if name == BROKER_OBJECT:
             refusal = "name_taken", "the name 'rob' is the broker's own; choose another"
         elif not name:
             refusal = "invalid_args", "an object needs a name that is not empty"
-        elif len(peer.names) >= self.limits.names:
+        elif wish.mode not in MODES:
+            refusal = "invalid_args", f"there is no mode {wish.mode!r}; there is {', '.join(MODES)}"
+        elif len(peer.registrations) >= self.limits.names and name not in peer.registrations:
             refusal = "overloaded", f"this connection has {self.limits.names} objects, which is the limit (names)"
-        elif (owner := self.names.register(name, peer)) is not peer:
-            refusal = "name_taken", f"the name '{name}' is taken by {owner.describe()}"
+        else:
+            existed = name in self.names
+            registration = self.names.register(name, peer, wish.mode, wish.concurrency)
+            owner = registration.peer
+            if owner is not peer:
+                refusal = "name_taken", f"the name '{name}' is taken by {owner.describe()}"
+                who = {"owner": owner.name, "pid": owner.credentials.pid}
+                data = peer.connection.codec.encode_payload(who)
         if refusal is not None:
-            self.refuse(peer, None, name, *refusal, about="RegisterObject")
+            self.refuse(peer, None, name, *refusal, about="RegisterObject", data=data)
             return
         peer.connection.send(Registered(name))
-        self._announce("object.registered", name, now)
-        logger.info("%s serves %r", peer.describe(), name)
+        if not existed:
+            self.events.announce("object.registered", name, now)
+        logger.info("%s serves %r%s", peer.describe(), name, "" if wish.mode == "exclusive" else f" ({wish.mode})")
+        self.calls.give_waiting(registration.name, now)
 
-    def unregister(self, peer: Peer, name: str, now: float) -> bool:
-        """False when the name was not the peer's. The calls it was given stay with it."""
-        if not self.names.unregister(name, peer):
+    def unregister(self, peer: Peer, object_name: str, now: float, *, keep_calls: bool = False) -> bool:
+        """False when the name was not the peer's. The calls it was given end, or stay with it."""
+        registration = peer.registrations.get(object_name)
+        if registration is None:
             return False
-        self._announce("object.lost", name, now)
-        logger.info("%s no longer serves %r", peer.describe(), name)
+        if not keep_calls:
+            self.calls.lose(peer, f"its worker stopped serving '{object_name}'", now, registration)
+        if peer.registrations.get(object_name) is registration:  # else the errors for its callers have ended it
+            self._give_up(registration, now)
         return True
 
-    def lose_calls(self, worker: Peer, why: str, now: float, object_name: str | None = None) -> None:
-        """The calls that the worker was given, of one object or all, will not be answered any more."""
-        for call in self.calls.held_by(worker, object_name):
-            if self.calls.finish(worker, call.worker_id) is not None:
-                self._fail(call, "worker_lost", f"'{call.object_name}' will not answer '{call.method}': {why}", now)
+    def _give_up(self, registration: Registration, now: float) -> None:
+        name = registration.name
+        was_last = name.members == [registration]
+        self.names.unregister(registration)
+        logger.info("%s no longer serves %r", registration.peer.describe(), name.object_name)
+        if was_last:
+            self.events.announce("object.lost", name.object_name, now)
+            if name.members:
+                logger.info("%s takes %r over", name.members[0].peer.describe(), name.object_name)
+                self.events.announce("object.registered", name.object_name, now)
+        self.calls.give_waiting(name, now)
+
+    def _has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:
+        name = question.object_name
+        peer.connection.send(HasObjectResult(name, name == BROKER_OBJECT or name in self.names))
 
     def _register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
         logger.warning(
@@ -339,11 +226,11 @@ class Router:
             wish.service_name,
         )
 
-    def _has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:
-        exists = question.object_name in self.names or question.object_name == BROKER_OBJECT
-        peer.connection.send(HasObjectResult(question.object_name, exists))
+    # Those who leave, and those who talk nonsense
 
-    # What goes wrong
+    def _goodbye(self, peer: Peer, goodbye: Goodbye, frame: bytes, now: float) -> None:
+        peer.will = None
+        peer.features -= {"resume"}
 
     def _invalid(self, peer: Peer, message: Invalid, frame: bytes, now: float) -> None:
         self.totals.invalid_messages += 1
@@ -352,17 +239,46 @@ class Router:
         peer.invalid_messages += 1
         if peer.invalid_messages <= MOST_LOGGED:
             logger.warning("%s sent what is no message: %s", peer.describe(), message.reason)
-        self.refuse(peer, message.call_id, BROKER_OBJECT, message.code, message.reason)
+        is_answer = message.call_id is not None and message.about != "Call"
+        self.refuse(peer, None if is_answer else message.call_id, BROKER_OBJECT, message.code, message.reason)
+        names: list[Name] = []
+        why = f"its worker sent what is no message ({message.reason})"
         if message.call_id is None:  # it may have been an answer, and nobody can tell to which call
-            self.lose_calls(peer, f"its worker sent what is no message ({message.reason})", now)
+            names = self.calls.lose(peer, why, now)
+        elif is_answer and (name := self.calls.lose_one(peer, message.call_id, why, now)) is not None:
+            names = [name]
+            if message.about == "Item" and "cancel" in peer.features:
+                peer.connection.send(Cancel(message.call_id))
         if message.fatal:
             self.retire(peer, now)
         elif peer.invalid_messages >= MOST_INVALID:
             logger.warning("%s is disconnected: it sent %d bodies that are no messages", peer.describe(), MOST_INVALID)
             self.retire(peer, now)
+        else:
+            for name in names:
+                self.calls.give_waiting(name, now)
+
+    def after_answer(self, caller: Peer, now: float) -> None:
+        """To be called when a caller was sent something, where it may have been the last that it waited for."""
+        if caller.feed is not None:
+            self.events.answered(caller, now)
+        if caller.connection.queued > self.limits.outbox:
+            self._close_overfull(caller, now)
+        elif caller.input_ended and not caller.calls and caller in self.peers:
+            self.retire(caller, now)
 
     def refuse(
-        self, peer: Peer, call_id: str | None, object_name: str, code: str, message: str, *, about: str = ""
+        self,
+        peer: Peer,
+        call_id: str | None,
+        object_name: str,
+        code: str,
+        message: str,
+        *,
+        about: str = "",
+        delivered: str = "no",
+        data: Raw | UnsetType = UNSET,
+        subscription: int = 0,
     ) -> None:
         """Sends an `Error`; to a seed peer only the fields that its own broker sends.
 
@@ -373,24 +289,35 @@ class Router:
         if peer.is_seed:
             peer.connection.send(Error(call_id, object_name, message))
         else:
-            delivered = "maybe" if code == "worker_lost" else "no"
-            peer.connection.send(Error(call_id, object_name, message, code=code, type=about, delivered=delivered))
+            peer.connection.send(
+                Error(
+                    call_id,
+                    object_name,
+                    message,
+                    code=code,
+                    type=about,
+                    data=data,
+                    delivered=delivered,
+                    subscription=subscription,
+                )
+            )
 
     def _close_overfull(self, peer: Peer, now: float) -> None:
-        if peer in self.peers:
-            reason = f"over {self.limits.outbox} bytes of answers were left unread (outbox)"
-            logger.warning("%s is disconnected: %s", peer.describe(), reason)
-            self.refuse(peer, None, BROKER_OBJECT, "overloaded", reason)
-            self.retire(peer, now)
+        self.end(peer, f"over {self.limits.outbox} bytes of answers were left unread (outbox)", now)
 
-    def over_frame_limit(self, frame: bytes) -> str:
-        return f"a frame of {len(frame) - HEADER_SIZE} bytes is over the limit of {self.limits.max_frame} bytes (max_frame)"
+    def _drop_all_of(self, peer: Peer, now: float) -> None:
+        self._drop_services_of(peer, now)
+        self.calls.abandon_all(peer, now)
+        self.calls.worker_gone(peer)
+        will, peer.will = peer.will, None
+        if will is not None:
+            self.events.publish_will(peer, will, now)
 
     def _drop_services_of(self, peer: Peer, now: float) -> None:
-        self.subscriptions.remove_all(peer)
-        self.lose_calls(peer, "its worker was lost", now)
-        for name in sorted(peer.names):
-            self.unregister(peer, name, now)
-
-    def _wake(self, *peers: Peer) -> None:
-        self.woken.extend(peers)
+        self.events.peer_gone(peer, now)
+        self.calls.lose(peer, "its worker was lost", now)
+        for name in sorted(peer.registrations):
+            # Another one's answer, on the way, may have made this happen again.
+            if (registration := peer.registrations.get(name)) is not None:
+                self._give_up(registration, now)
+        self.calls.lose(peer, "its worker was lost", now)  # what it was given on the way, for a name it still had

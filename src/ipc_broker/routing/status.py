@@ -21,6 +21,5 @@ class Totals(Struct):
     results: int = 0
     errors: int = 0
     late_answers: int = 0
-    published: int = 0
-    delivered: int = 0
+    late_items: int = 0
     invalid_messages: int = 0

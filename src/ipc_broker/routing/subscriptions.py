@@ -1,47 +1,291 @@
-"""Who subscribed to what."""
+"""Who subscribed to what, and which events reach whom."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
 
+from ..messages import Missed, Subscribe
+from ..protocol.codec import Codec
+from ..protocol.framing import write_length
+from .feeds import Feed
+from .patterns import PatternTree, is_pattern
 from .peer import Peer
+
+OVERFLOWS = ("", "drop_oldest", "latest", "disconnect")
+
+MOST_ROUTES = 65_536
+"""Names of events for which it is kept who gets them."""
+
+
+MOST_HEADS = 64
+"""Beginnings of frames that are kept for one event: most values of a topic are about as long."""
+
+
+class Subscription(Feed):
+    """One subscription of an extended peer, or (`id` 0) of a peer that says no more than the Rust crate's programs do."""
+
+    __slots__ = (
+        "backlog",
+        "codec",
+        "connection",
+        "credit",
+        "detached",
+        "dropped",
+        "gap",
+        "group",
+        "id",
+        "is_pattern",
+        "longest_frame",
+        "object_name",
+        "overflow",
+        "position",
+        "routed",
+        "send_frame",
+        "topic",
+    )
+
+    def __init__(self, peer: Peer, wish: Subscribe) -> None:
+        super().__init__(peer)
+        self.object_name = wish.object_name
+        self.topic = wish.topic
+        self.id = wish.id
+        self.group = wish.group
+        self.overflow = wish.overflow
+        self.credit = wish.credit
+        """Bytes of events that may be sent."""
+        self.position = 0
+        """Events that it was meant to get so far, delivered or not."""
+        self.backlog: deque[bytes | int] = deque()
+        """Frames; a number stands for so many events that were dropped there."""
+        self.dropped = 0
+        """Events dropped before the first that waits."""
+        self.gap = 0
+        """Events dropped behind the last that waits."""
+        self.routed = False  # whether events find it
+        self.detached = False  # its connection was lost
+        self.is_pattern = bool(wish.id) and (is_pattern(wish.object_name) | is_pattern(wish.topic))
+        # Looked up once, for every event asks.
+        self.connection = peer.connection
+        self.codec = peer.connection.codec
+        self.send_frame = peer.send_frame
+        self.longest_frame = peer.longest_frame
+
+    @property
+    def key(self) -> int | tuple[str, str]:
+        """By which its peer finds it."""
+        return self.id or (self.object_name, self.topic)
+
+    @property
+    def missed(self) -> int:
+        return self.gap
+
+    def describe(self) -> str:
+        return f"{self.peer.describe()}, subscribed to '{self.object_name}' '{self.topic}',"
+
+    def append(self, frame: bytes, key: tuple[str, str], limit: int) -> int:
+        """Lets the event wait. Gives how many others were dropped for it, as `overflow` wants."""
+        if self.gap:
+            self.backlog.append(self.gap)
+            self.gap = 0
+        self.backlog.append(frame)
+        self.backlog_bytes += len(frame)
+        return self._drop_oldest(limit) if self.overflow == "drop_oldest" else 0
+
+    def skip(self) -> None:
+        """The newest event is one that it does not get."""
+        self.gap += 1
+        if not self.lagging:
+            self._close_gap()
+
+    def flush(self) -> None:
+        """Sends as much as there is credit for. What tells of dropped events takes none."""
+        backlog, credit = self.backlog, self.credit
+        if self.dropped and credit > 0:
+            self.send_frame(self._missed_frame(self.dropped))
+            self.dropped = 0
+        take = self._take
+        frames: list[bytes] = []
+        size = besides = 0
+        while size < credit and backlog:
+            frame = take()
+            if isinstance(frame, int):
+                frame = self._missed_frame(frame)
+                besides += len(frame)
+            else:
+                size += len(frame)
+            frames.append(frame)
+        self.backlog_bytes -= size
+        self.credit = credit - size
+        self.peer.connection.send_frames(frames, size + besides)
+        self._close_gap()
+
+    def _take(self) -> bytes | int:
+        return self.backlog.popleft()
+
+    def _close_gap(self) -> None:
+        if self.gap and not self.backlog and self.credit > 0:
+            self.send_frame(self._missed_frame(self.gap))
+            self.gap = 0
+
+    def _drop_oldest(self, limit: int) -> int:
+        dropped = 0
+        while self.backlog_bytes > limit and len(self.backlog) > 1:
+            oldest = self.backlog.popleft()
+            if isinstance(oldest, int):
+                self.dropped += oldest
+            else:
+                self.backlog_bytes -= len(oldest)
+                dropped += 1
+        self.dropped += dropped
+        return dropped
+
+    def detach(self) -> None:
+        """It only counts what it misses from now on."""
+        self.backlog.clear()
+        self.backlog_bytes = self.credit = 0
+        self.detached = self.lagging = True
+
+    def _missed_frame(self, count: int) -> bytes:
+        return self.codec.encode(Missed(self.id, count))
+
+    def __repr__(self) -> str:
+        return (
+            f"<Subscription {self.object_name!r} {self.topic!r} of {self.peer.describe()} credit={self.credit}"
+            f" backlog={len(self.backlog)}>"
+        )
+
+
+class LatestSubscription(Subscription):
+    """Of the events that wait it keeps only the last of each object and topic."""
+
+    __slots__ = ("_latest",)
+
+    def __init__(self, peer: Peer, wish: Subscribe) -> None:
+        super().__init__(peer, wish)
+        self._latest: dict[tuple[str, str], bytes] = {}  # in the order in which the first of each came
+
+    def append(self, frame: bytes, key: tuple[str, str], limit: int) -> int:
+        earlier = self._latest.get(key)
+        self._latest[key] = frame
+        self.backlog_bytes += len(frame)
+        if earlier is not None:
+            self.backlog_bytes -= len(earlier)
+            self.dropped += 1
+            return 1
+        self.backlog.append(b"")  # only to be counted
+        dropped = 0
+        while self.backlog_bytes > limit and len(self._latest) > 1:
+            self.backlog_bytes -= len(self._take())
+            dropped += 1
+        self.dropped += dropped
+        return dropped
+
+    def _take(self) -> bytes:
+        self.backlog.popleft()
+        return self._latest.pop(next(iter(self._latest)))
+
+    def detach(self) -> None:
+        super().detach()
+        self._latest.clear()
+
+
+class Route:
+    """Who gets the events of one object and topic."""
+
+    __slots__ = ("groups", "heads", "key", "plain", "subscriptions")
+
+    def __init__(self, key: tuple[str, str], found: list[Subscription]) -> None:
+        self.key = key
+        self.heads: dict[Codec, Heads] = {}
+        self.subscriptions = [one for one in found if one.id and not one.group]
+        self.plain = [one for one in found if not one.id]
+        groups: dict[tuple[str, str, str], deque[Subscription]] = {}
+        for one in found:
+            if one.group:
+                groups.setdefault((one.object_name, one.topic, one.group), deque()).append(one)
+        self.groups = list(groups.values())
+
+    def new_heads(self, codec: Codec) -> Heads:
+        heads = self.heads[codec] = Heads(codec, *self.key)
+        return heads
+
+
+class Heads:
+    """What stands before the value in the frames of one encoding: the length, and the opening with the names."""
+
+    __slots__ = ("_codec", "_key", "find", "made")
+
+    def __init__(self, codec: Codec, object_name: str, topic: str) -> None:
+        self._codec = codec
+        self._key = object_name, topic
+        self.made: dict[tuple[int, int], bytes] = {}
+        self.find = self.made.get  # (id of the subscription, length of the value) -> bytes | None; None: ask `make`
+
+    def make(self, subscription: int, length: int) -> bytes:
+        opening = self._codec.event_opening(*self._key, subscription)
+        head = write_length(len(opening) + length) + opening
+        if len(self.made) >= MOST_HEADS:
+            self.made.clear()
+        self.made[subscription, length] = head
+        return head
+
+
+def choose(group: deque[Subscription]) -> Subscription:
+    """The next member in turn that takes an event now; else the one with the least to take."""
+    for _ in range(len(group)):
+        member = group[0]
+        group.rotate(-1)
+        if member.credit > 0 and not member.backlog:
+            return member
+    return min(group, key=lambda member: (member.detached, member.lagging, member.backlog_bytes))
 
 
 class Subscriptions:
-    """Subscribers by (object, topic); each of them once, in the order they came."""
+    """All subscriptions; what was found for an event is kept, so that the next one is found with one look."""
 
-    __slots__ = ("_subscribers", "count", "find")
+    __slots__ = ("_literal", "_patterns", "_routes", "count", "route")
 
     def __init__(self) -> None:
-        self._subscribers: dict[tuple[str, str], dict[Peer, None]] = {}
-        self.find = self._subscribers.get  # (object, topic) -> peers | None; bound once, for every event asks
+        self._literal: dict[tuple[str, str], dict[Subscription, None]] = {}
+        self._patterns: PatternTree[Subscription] = PatternTree()
+        self._routes: dict[tuple[str, str], Route] = {}
+        self.route = self._routes.get  # (object, topic) -> Route | None; None: ask `find`
         self.count = 0
 
-    def add(self, object_name: str, topic: str, peer: Peer) -> None:
-        key = (object_name, topic)
-        if key not in peer.subscriptions:
-            peer.subscriptions[key] = None
-            self._subscribers.setdefault(key, {})[peer] = None
-            self.count += 1
+    def add(self, subscription: Subscription) -> None:
+        key = (subscription.object_name, subscription.topic)
+        if subscription.is_pattern:
+            self._patterns.add(*key, subscription)
+            self._routes.clear()
+        else:
+            self._literal.setdefault(key, {})[subscription] = None
+            self._routes.pop(key, None)
+        subscription.routed = True
+        self.count += 1
 
-    def remove(self, object_name: str, topic: str, peer: Peer) -> bool:
-        """False when there was no such subscription."""
-        key = (object_name, topic)
-        if key not in peer.subscriptions:
-            return False
-        del peer.subscriptions[key]
-        self._forget(key, peer)
-        return True
-
-    def remove_all(self, peer: Peer) -> None:
-        keys: Iterable[tuple[str, str]] = peer.subscriptions
-        for key in keys:
-            self._forget(key, peer)
-        peer.subscriptions.clear()
-
-    def _forget(self, key: tuple[str, str], peer: Peer) -> None:
-        subscribers = self._subscribers[key]
-        del subscribers[peer]
-        if not subscribers:
-            del self._subscribers[key]
+    def remove(self, subscription: Subscription) -> None:
+        """May be called again."""
+        if not subscription.routed:
+            return
+        subscription.routed = False
+        key = (subscription.object_name, subscription.topic)
+        if subscription.is_pattern:
+            self._patterns.remove(*key, subscription)
+            self._routes.clear()
+        else:
+            subscribers = self._literal[key]
+            del subscribers[subscription]
+            if not subscribers:
+                del self._literal[key]
+            self._routes.pop(key, None)
         self.count -= 1
+
+    def find(self, object_name: str, topic: str, *, keep: bool = True) -> Route:
+        """Without `keep`, `route` does not know it."""
+        key = (object_name, topic)
+        route = Route(key, [*self._literal.get(key, ()), *self._patterns.find(object_name, topic)])
+        if keep:
+            if len(self._routes) >= MOST_ROUTES:
+                self._routes.clear()
+            self._routes[key] = route
+        return route

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from msgspec import UNSET, MsgspecError, Raw, Struct
+from msgspec import MsgspecError, Raw, Struct, UnsetType
 
 from ..deadlines import Deadlines
-from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, call_error
+from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, NameTaken, call_error
 from ..messages import Error
-from ..protocol.payload import decode_payload
+from ..protocol.codec import Codec
 from .shell import Reply
 
 
@@ -20,6 +20,8 @@ class PendingCall(Struct, gc=False):
     method: str
     timeout: float | None
     bucket: dict[str, None] | None
+    streams: bool
+    """Whether `reply` is a `StreamReply`."""
 
 
 class PendingCalls:
@@ -32,9 +34,18 @@ class PendingCalls:
         self._deadlines: Deadlines[str] = Deadlines()
         self.next_deadline = self._deadlines.next_deadline
 
-    def add(self, call_id: str, reply: Reply, object_name: str, method: str, now: float, timeout: float | None) -> None:
-        bucket = self._deadlines.add(call_id, now + timeout) if timeout is not None else None
-        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket)
+    def add(
+        self,
+        call_id: str,
+        reply: Reply,
+        object_name: str,
+        method: str,
+        now: float | None,
+        timeout: float | None,
+        streams: bool = False,
+    ) -> None:
+        bucket = None if timeout is None or now is None else self._deadlines.add(call_id, now + timeout)
+        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams)
 
     def take(self, call_id: str) -> PendingCall | None:
         call = self.waiting.pop(call_id, None)
@@ -67,19 +78,17 @@ class Questions:
 
     def __init__(self) -> None:
         # For each question, in the order they were sent, those who wait for that answer.
-        self._asked: dict[Question, deque[tuple[int, list[Reply]]]] = {}
-        self._count = 0
+        self._asked: dict[Question, deque[list[Reply]]] = {}
 
     def ask(self, question: Question, *replies: Reply) -> None:
         """The question is sent now."""
-        self._count += 1
-        self._asked.setdefault(question, deque()).append((self._count, list(replies)))
+        self._asked.setdefault(question, deque()).append(list(replies))
 
     def join(self, question: Question, reply: Reply) -> bool:
         """Waits for the answer to the same question that was sent last. False when none is on its way."""
         asked = self._asked.get(question)
         if asked:
-            asked[-1][1].append(reply)
+            asked[-1].append(reply)
         return bool(asked)
 
     def settle(self, question: Question, result: object = None) -> None:
@@ -91,19 +100,15 @@ class Questions:
         for reply in self._take(question):
             _refuse(reply, error)
 
-    def first_about(self, kind: str, name: str) -> Question | None:
-        """The question of this kind about the name that was asked first and is not answered."""
-        about = [question for question in self._asked if question[:2] == (kind, name)]
-        return min(about, key=lambda question: self._asked[question][0][0], default=None)
-
     def __contains__(self, question: Question) -> bool:
+        """Whether its answer is still to come."""
         return question in self._asked
 
     def lose(self, reason: str) -> None:
         """The connection is gone."""
         asked, self._asked = self._asked, {}
         for questions in asked.values():
-            for _, replies in questions:
+            for replies in questions:
                 for reply in replies:
                     _refuse(reply, ConnectionLost(reason))
 
@@ -111,7 +116,7 @@ class Questions:
         asked = self._asked.get(question)
         if asked is None:
             return []
-        _, replies = asked.popleft()
+        replies = asked.popleft()
         if not asked:
             del self._asked[question]
         return replies
@@ -122,7 +127,7 @@ def deadline_exceeded(object_name: str, method: str, timeout: float | None) -> D
     return DeadlineExceeded(message, object=object_name, method=method)
 
 
-def exception_of(error: Error, call: PendingCall) -> CallError:
+def exception_of(error: Error, call: PendingCall, codec: Codec) -> CallError:
     """What the caller gets for an `Error`."""
     code = error.code
     if not code:  # from a program of the Rust crate, or its broker
@@ -132,16 +137,28 @@ def exception_of(error: Error, call: PendingCall) -> CallError:
         error.message,
         object=call.object_name,
         method=call.method,
-        data=None if error.data is UNSET else _data_of(error.data),
+        data=None if isinstance(error.data, UnsetType) else _data_of(error.data, codec),
         delivered=error.delivered or None,
         type=error.type,
     )
 
 
-def _data_of(data: Raw) -> Any:
+def refusal(error: Error) -> CallError:
+    """What those get who asked for something that is no call."""
+    return call_error(error.code, error.message, object=error.object_name, delivered=error.delivered or "no")
+
+
+def name_taken(error: Error, codec: Codec) -> NameTaken:
+    data = None if isinstance(error.data, UnsetType) else _data_of(error.data, codec)
+    if not isinstance(data, dict):  # from an older broker
+        return NameTaken(error.message)
+    return NameTaken(error.message, owner=data.get("owner", ""), pid=data.get("pid"))
+
+
+def _data_of(data: Raw, codec: Codec) -> Any:
     try:
-        return decode_payload(data)
-    except (MsgspecError, RecursionError) as error:
+        return codec.decode_any(data)
+    except (MsgspecError, ValueError, RecursionError) as error:
         return f"<unreadable: {error}>"
 
 

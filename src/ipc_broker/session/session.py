@@ -10,79 +10,106 @@ does not know it speaks the Rust crate's protocol only, and so does the session 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import MsgspecError, Raw
+from msgspec import UNSET, Raw
 
-from ..errors import ConnectionLost, InvalidArgs, IPCError, NameTaken, TooLarge, call_error
-from ..events import Event, Gap
+from ..errors import ConnectionLost, InvalidArgs, RemoteError, TooLarge
+from ..events import Event
 from ..messages import (
     Call,
+    Caller,
+    CallerGone,
+    Cancel,
+    Credit,
     Error,
+    Goodbye,
     HasObject,
     HasObjectResult,
-    Hello,
     Invalid,
-    Message,
+    Item,
+    Missed,
+    Pause,
     Registered,
-    RegisterObject,
     Result,
-    Subscribe,
+    Resume,
     Subscribed,
     Welcome,
 )
-from ..protocol.codec import NULL, call_frame, encode_name, publish_frame, result_frame
+from ..messages import Event as UndecodableEvent
+from ..protocol.codec import Codec, checked_name
 from ..protocol.connection import Connection, Role
-from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
-from ..protocol.payload import decode_payload, encode_payload
-from .replies import PendingCalls, Question, Questions, exception_of
-from .shell import Reply, Server, Sink
+from ..protocol.encodings import JSON
+from ..protocol.framing import HEADER_SIZE
+from .publisher import Publisher
+from .replies import PendingCalls, Questions, exception_of, name_taken, refusal
+from .serving import Serving, over_frame_limit
+from .settings import DEFAULT_SETTINGS, Agreement, Settings
+from .shell import STREAM_ENDED, Reply, Sink, StreamReply
+from .subscriptions import ClientSubscription, ClientSubscriptions
 
 BROKER_OBJECT = "rob"
-_LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
-
 
 WRITE_EARLY = 4096
 """Bytes after which the shell is woken again, to write what it collects: the next process begins while this one goes on."""
 
 
 class Session:
-    """See the module. `nonce` makes this client's call ids differ from everybody else's where a broker gives no prefix."""
+    """See the module. `nonce` makes this client's call ids differ from everybody else's where a broker gives no prefix.
 
-    def __init__(self, *, nonce: str, name: str = "", pid: int = 0) -> None:
+    Raises InvalidArgs for a name that cannot be sent: the broker would not understand the hello.
+    """
+
+    def __init__(self, *, nonce: str, settings: Settings = DEFAULT_SETTINGS) -> None:
+        checked_name(settings.name)
         self.ready = False
         self.welcome: Welcome | None = None
-        self.server: Server | None = None
+        self.paused = False
+        """The broker asks to publish nothing for now."""
+        self.on_pause: Callable[[], None] | None = None  # also when the pause is over
         self.on_notice: Callable[[Error | Invalid], None] | None = None
         self.late_answers = 0
         self.losses = 0
         """Connections that were lost."""
         self.connection: Connection | None = None
-        self.exposed: set[str] = set()
-        self._hello = Hello(features=("multiplex",), name=name, pid=pid)
+        self._settings = settings
         self._nonce = nonce
         self._prefix = nonce
         self._last_id = 0
-        self._frame_limit = SEED_MAX_FRAME + HEADER_SIZE
         self._calls = PendingCalls()
         self._questions = Questions()
-        self._sinks: dict[tuple[str, str], list[Sink]] = {}
-        # The Rust crate's broker cannot unsubscribe, and sends an event once for each time we subscribed.
-        self._kept_subscriptions: set[tuple[str, str]] = set()
+        self.serving = Serving(self._questions)
+        self.subscriptions = ClientSubscriptions(self._questions)
+        self.publisher = Publisher(self, self._calls)
         self._opened: Reply | None = None
         self._hello_id = ""
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        serving, subscriptions = self.serving, self.subscriptions
+        self._handlers: dict[type, Callable[[Any, int], None]] = {
             Result: self._result,
             Error: self._error,
-            Event: self._event,
-            Gap: self._gap,
-            Call: self._call,
+            Item: self._item,
+            Event: subscriptions.event,
+            Missed: subscriptions.missed,
+            UndecodableEvent: subscriptions.undecodable,
+            Subscribed: subscriptions.subscribed,
+            Call: serving.call,
+            Cancel: serving.cancel,
+            Credit: serving.credit,
+            Caller: serving.caller,
+            CallerGone: serving.caller_gone,
             Registered: self._registered,
-            Subscribed: self._subscribed,
             HasObjectResult: self._has_object_result,
+            Pause: self._pause,
+            Resume: self._resume,
+            Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
+
+    @property
+    def codec(self) -> Codec:
+        """The encoding of payloads: of all that is sent and received over this connection."""
+        return self.connection.codec if self.connection is not None else JSON
 
     @property
     def queued(self) -> int:
@@ -93,19 +120,31 @@ class Session:
     def calls_in_flight(self) -> int:
         return len(self._calls.waiting)
 
+    @property
+    def agreement(self) -> Agreement:
+        return Agreement.of(self.welcome)
+
+    def supports(self, feature: str) -> bool:
+        """Whether the broker has agreed to it."""
+        return self.welcome is not None and feature in self.welcome.features
+
     # The connection
 
     def connection_made(self, wake: Callable[[], None], opened: Reply) -> None:
         """Opens a new connection; `opened` gets the `Welcome`, or None from a broker without our extensions."""
         self.connection = Connection(Role.CLIENT, wake, wake_every=WRITE_EARLY)
         self._opened = opened
-        self._hello_id = self._next_id(self._nonce)
-        self.connection.send(Call(self._hello_id, BROKER_OBJECT, "hello", encode_payload(self._hello)))
+        self._prefix = self._nonce
+        self._hello_id = self.next_id()
+        hello = self._settings.hello(self.welcome.session if self.welcome is not None else "")
+        self.connection.send(Call(self._hello_id, BROKER_OBJECT, "hello", JSON.encode_payload(hello)))
 
     def receive_data(self, data: bytes) -> None:
         if self.connection is not None:
-            for message, _frame in self.connection.receive_data(data):
-                self._handlers[type(message)](message)
+            handlers = self._handlers
+            receive = self.connection.receive_data if self.ready else self.connection.receive_one_by_one
+            for message, frame in receive(data):
+                handlers[type(message)](message, len(frame))
 
     def data_to_send(self) -> bytes:
         return self.connection.data_to_send() if self.connection is not None else b""
@@ -117,25 +156,30 @@ class Session:
         self.losses += 1
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(ConnectionLost(reason))
-        self._kept_subscriptions.clear()
         self._calls.lose(reason)
         self._questions.lose(reason)
-        if self.server is not None:
-            self.server.interrupted()
+        self.subscriptions.connection_lost()
+        self.serving.connection_lost()
+        self._set_paused(False)
+
+    def say_goodbye(self) -> None:
+        """The connection will be closed in good order."""
+        if self.connection is not None and self.ready and self.welcome is not None:
+            self.connection.send(Goodbye())
 
     def _open(self, welcome: Welcome | None) -> None:
+        connection = self.connection
+        assert connection is not None
+        known = self.welcome.epoch if self.welcome is not None else ""
         self.welcome = welcome
         self._prefix = welcome.prefix if welcome is not None else f"{self._nonce}."
-        if self.connection is not None and welcome is not None:
-            self.connection.extend()
-        self._frame_limit = HEADER_SIZE + (welcome.max_frame if welcome is not None else SEED_MAX_FRAME)
+        if welcome is not None:
+            connection.extend(welcome.encoding, welcome.max_frame, self._settings.max_frame)
         self.ready = True
-        for name in self.exposed:
-            self._register(name)
-        for (object_name, topic), sinks in self._sinks.items():
-            self._ask(("Subscribed", object_name, topic), Subscribe(object_name, topic))
-            for sink in sinks:
-                sink.interrupted()
+        self.serving.connection_made(connection)
+        self.subscriptions.reopen_all(connection, extended=welcome is not None)
+        if welcome is not None:
+            self.publisher.reopen(connection, new_broker=welcome.epoch != known)
         opened, self._opened = self._opened, None
         if opened is not None and not opened.done():
             opened.set_result(welcome)
@@ -143,28 +187,58 @@ class Session:
     # Calls that we make
 
     def call(
-        self, object_name: str, method: str, args: Raw, reply: Reply, now: float, timeout: float | None = None
+        self,
+        object_name: str,
+        method: str,
+        args: Raw,
+        reply: Reply,
+        now: float | None,
+        timeout: float | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        credit: int = 0,
     ) -> str:
-        """Gives the call's id. `reply` gets the undecoded value, or the CallError. Raises TooLarge, InvalidArgs."""
+        """Gives the call's id. `reply` gets the undecoded value, or the CallError.
+
+        With `credit` the reply must be a `StreamReply`, to which that many bytes of items may come. `timeout` is told to
+        broker and worker; the session itself counts it from `now`, and ends the call in `handle_timer`. A shell that
+        counts by itself gives None. Raises TooLarge, InvalidArgs, ConnectionLost.
+        """
         connection = self.connection
         if connection is None or not self.ready:
-            connection = self._require_connection()
+            connection = self.require_connection()
         self._last_id += 1
-        call_id = f"{self._prefix}{self._last_id}"
-        frame = call_frame(call_id, object_name, method, args)
-        if len(frame) > self._frame_limit:
+        call_id = f"{self._prefix}{self._last_id}"  # what `next_id` does
+        timeout_ms = 0 if timeout is None or self.welcome is None else _milliseconds(timeout)
+        if headers or credit:
+            for name in (object_name, method):
+                checked_name(name)
+            message = Call(call_id, object_name, method, args, timeout_ms, credit, dict(headers) if headers else UNSET)
+            try:
+                frame = connection.codec.encode(message)
+            except (UnicodeEncodeError, TypeError) as error:
+                raise InvalidArgs(f"the headers cannot be sent: {error}", delivered="no") from error
+        else:
+            frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
+        if len(frame) - HEADER_SIZE > connection.send_limit:
             raise TooLarge(
-                self._over_frame_limit(frame, f"the call of '{object_name}.{method}'"),
+                over_frame_limit(frame, connection, f"the call of '{object_name}.{method}'"),
                 object=object_name,
                 method=method,
             )
-        self._calls.add(call_id, reply, object_name, method, now, timeout)
+        self._calls.add(call_id, reply, object_name, method, now, timeout, credit > 0)
         connection.send_frame(frame)
         return call_id
 
-    def forget(self, call_id: str) -> None:
-        """Nobody waits for the call any more; a late answer is dropped and counted."""
-        self._calls.take(call_id)
+    def cancel(self, call_id: str) -> None:
+        """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""
+        if self._calls.take(call_id) is not None and self.connection is not None and self.supports("cancel"):
+            self.connection.send(Cancel(call_id))
+
+    def give_credit(self, call_id: str, size: int) -> None:
+        """The consumer of a stream has taken so many bytes of it."""
+        if call_id in self._calls.waiting and self.connection is not None:
+            self.connection.send(Credit(call_id, size))
 
     def next_deadline(self) -> float | None:
         return self._calls.next_deadline()
@@ -174,106 +248,66 @@ class Session:
 
     # Events
 
-    def publish(self, object_name: str, topic: str, value: Raw) -> int:
-        """Gives the bytes that wait for the shell to write them. Raises TooLarge, InvalidArgs."""
-        frame = publish_frame(object_name, topic, value)
-        if len(frame) > self._frame_limit:
-            raise TooLarge(self._over_frame_limit(frame, f"the event '{topic}' of '{object_name}'"), object=object_name)
-        connection = self.connection
-        if connection is None or not self.ready:
-            connection = self._require_connection()
-        connection.send_frame(frame)
-        return connection.queued
+    def subscribe(
+        self, object_name: str, topic: str, sink: Sink, reply: Reply, *, group: str = "", overflow: str = ""
+    ) -> ClientSubscription:
+        """`reply` is set as soon as every event will come to `sink`. Raises InvalidArgs, ConnectionLost."""
+        connection = self.require_connection()
+        if group or overflow:
+            self.require_extended("groups and no overflow")
+        subscription = self.subscriptions.add(object_name, topic, sink, group, overflow)
+        self.subscriptions.open(subscription, connection, reply)
+        return subscription
 
-    def subscribe(self, object_name: str, topic: str, sink: Sink, reply: Reply) -> None:
-        """`reply` gets None as soon as every event will come to `sink`. Raises InvalidArgs."""
-        encode_name(object_name)
-        encode_name(topic)
-        self._require_connection()
-        key = (object_name, topic)
-        question = ("Subscribed", *key)
-        sinks = self._sinks.setdefault(key, [])
-        sinks.append(sink)
-        if len(sinks) == 1 and key not in self._kept_subscriptions:
-            self._ask(question, Subscribe(*key), reply)
-        elif not self._questions.join(question, reply):
+    def unsubscribe(self, subscription: ClientSubscription, reply: Reply, now: float) -> None:
+        """No event comes to its sink from now on; `reply` is set when the broker knows it."""
+        if self.subscriptions.remove(subscription) and self.ready and self.welcome is not None:
+            self.ask_broker("unsubscribe", {"id": subscription.id}, reply, now)
+        else:
             reply.set_result(None)
-
-    def unsubscribe(self, object_name: str, topic: str, sink: Sink, reply: Reply, now: float) -> None:
-        """No event comes to `sink` from now on; `reply` is set when the broker knows it."""
-        key = (object_name, topic)
-        sinks = self._sinks.get(key, [])
-        if sink in sinks:
-            sinks.remove(sink)
-            if not sinks:
-                del self._sinks[key]
-                if self.ready and self.welcome is not None:
-                    args = encode_payload({"object_name": object_name, "topic": topic})
-                    self.call(BROKER_OBJECT, "unsubscribe", args, reply, now)
-                    return
-                if self.ready:
-                    self._kept_subscriptions.add(key)
-        reply.set_result(None)
 
     # Names
 
     def has(self, object_name: str, reply: Reply) -> None:
-        """`reply` gets whether somebody serves the object. Raises InvalidArgs."""
-        encode_name(object_name)
-        self._ask(("HasObjectResult", object_name), HasObject(object_name), reply)
-
-    def expose(self, name: str) -> None:
-        """`Server.registered` tells how it ended, now or when there is a connection. Raises InvalidArgs."""
-        encode_name(name)
-        if not name:
-            raise InvalidArgs("an object needs a name that is not empty", delivered="no")
-        self.exposed.add(name)
-        if self.ready:
-            self._register(name)
+        """`reply` gets whether somebody serves the object. Raises InvalidArgs, ConnectionLost."""
+        checked_name(object_name)
+        connection = self.require_connection()
+        self._questions.ask(("HasObjectResult", object_name), reply)
+        connection.send(HasObject(object_name))
 
     def withdraw(self, name: str, reply: Reply, now: float, keep_calls: bool = False) -> None:
         """`reply` is set when the broker knows that the object is no longer served.
 
         Calls of it that run end with `WorkerLost`, unless `keep_calls` says that they will still be answered.
         """
-        self.exposed.discard(name)
+        self.serving.exposed.pop(name, None)
         if self.ready and self.welcome is not None:
-            args = encode_payload({"object_name": name, "keep_calls": keep_calls})
-            self.call(BROKER_OBJECT, "unregister", args, reply, now)
+            self.ask_broker("unregister", {"object_name": name, "keep_calls": keep_calls}, reply, now)
         else:
             reply.set_result(None)
 
-    # Calls that we answer
-
-    def answer(self, call: Call, connection: Connection, value: Raw) -> None:
-        if connection is self.connection:
-            frame = result_frame(call, value)
-            if len(frame) > self._frame_limit:
-                reason = self._over_frame_limit(frame, f"the result of '{call.object_name}.{call.method}'")
-                self.fail(call, connection, "too_large", reason)
-            else:
-                connection.send_frame(frame)
-
-    def fail(self, call: Call, connection: Connection, code: str, message: str, *, type: str = "") -> None:
-        """An answer for a connection that is gone is dropped: so is whoever waited for it."""
-        if connection is self.connection:
-            message = message.encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
-            connection.send(Error(call.call_id, call.object_name, message, code=code, type=type[:256], delivered="yes"))
-
     # What arrives
 
-    def _result(self, result: Result) -> None:
+    def _result(self, result: Result, size: int) -> None:
         call = self._calls.take(result.call_id)
         if call is None:
             if result.call_id == self._hello_id and not self.ready:
-                self._open(_welcome_of(result.value))
+                self._open(self._settings.welcome(result.value))
             else:
                 self.late_answers += 1
             return
         if not call.reply.done():
-            call.reply.set_result(result.value)
+            call.reply.set_result(STREAM_ENDED if result.ended and call.streams else result.value)
 
-    def _error(self, error: Error) -> None:
+    def _item(self, item: Item, size: int) -> None:
+        call = self._calls.waiting.get(item.call_id)
+        if call is None or not call.streams:
+            self.late_answers += 1
+            return
+        stream: StreamReply = call.reply  # type: ignore[assignment]  # what was given credit is one
+        stream.item(item.value, size)
+
+    def _error(self, error: Error, size: int) -> None:
         if error.call_id is None:
             self._error_without_call(error)
             return
@@ -285,109 +319,81 @@ class Session:
                 self.late_answers += 1
             return
         if not call.reply.done():
-            call.reply.set_exception(exception_of(error, call))
+            call.reply.set_exception(exception_of(error, call, self.codec))
 
     def _error_without_call(self, error: Error) -> None:
-        answer = {"RegisterObject": "Registered", "Subscribe": "Subscribed"}.get(error.type)
-        question = self._questions.first_about(answer, error.object_name) if answer is not None else None
-        if question is not None:
-            taken = error.code == "name_taken"
-            self._questions.fail(question, NameTaken(error.message) if taken else call_error(error.code, error.message))
-            if answer == "Subscribed" and question not in self._questions:
-                for sink in self._sinks.pop((question[1], question[2]), ()):
-                    sink.ended()
+        if error.type == "Subscribe" and error.subscription:
+            self.subscriptions.refused(error.subscription)
+            self._questions.fail(("Subscribed", str(error.subscription)), refusal(error))
             return
-        if self.on_notice is not None:
+        registration = ("Registered", error.object_name)
+        if error.type == "RegisterObject" and registration in self._questions:
+            taken = error.code == "name_taken"
+            self._questions.fail(registration, name_taken(error, self.codec) if taken else refusal(error))
+        elif self.on_notice is not None:
             self.on_notice(error)
 
-    def _event(self, event: Event) -> None:
-        sinks = self._sinks.get((event.object, event.topic))
-        if sinks is not None:
-            if len(sinks) == 1:
-                sinks[0].deliver(event)
-                return
-            for sink in tuple(sinks):  # one of them may unsubscribe
-                sink.deliver(
-                    Event(event.object, event.topic, decode_payload(encode_payload(event.value)), event.retained)
-                )
-
-    def _gap(self, gap: Gap) -> None:
-        for sink in tuple(self._sinks.get((gap.object, gap.topic), ())):
-            sink.deliver(gap)
-
-    def _call(self, call: Call) -> None:
-        connection = self.connection
-        assert connection is not None
-        if self.server is not None:
-            self.server.call(call, connection)
-        else:
-            self.fail(call, connection, "no_such_object", f"No such object '{call.object_name}'")
-
-    def _registered(self, message: Registered) -> None:
+    def _registered(self, message: Registered, size: int) -> None:
         self._questions.settle(("Registered", message.object_name))
 
-    def _subscribed(self, message: Subscribed) -> None:
-        self._questions.settle(("Subscribed", message.object_name, message.topic))
-
-    def _has_object_result(self, message: HasObjectResult) -> None:
+    def _has_object_result(self, message: HasObjectResult, size: int) -> None:
         self._questions.settle(("HasObjectResult", message.object_name), message.exists)
 
-    def _invalid(self, message: Invalid) -> None:
+    def _pause(self, message: Pause, size: int) -> None:
+        self._set_paused(True)
+
+    def _resume(self, message: Resume, size: int) -> None:
+        self._set_paused(False)
+
+    def _set_paused(self, paused: bool) -> None:
+        if paused is not self.paused:
+            self.paused = paused
+            if self.on_pause is not None:
+                self.on_pause()
+
+    def _goodbye(self, message: Goodbye, size: int) -> None:
+        """The broker will close the connection; the shell sees that as its end."""
+
+    def _invalid(self, message: Invalid, size: int) -> None:
+        """Whoever waits for what cannot be read is told at once."""
+        if message.about == "Call" and message.call_id is not None and self.connection is not None:
+            unread = Call(message.call_id, "", "", self.codec.null)
+            self.serving.fail(unread, self.connection, "invalid_args", message.reason)
+        elif message.call_id is not None:
+            call = self._calls.waiting.get(message.call_id)
+            if message.about == "Item":
+                self.cancel(message.call_id)  # its worker would go on
+            else:
+                self._calls.take(message.call_id)
+            if call is not None and not call.reply.done():
+                reason = f"what '{call.object_name}.{call.method}' answered cannot be read: {message.reason}"
+                call.reply.set_exception(RemoteError(reason, object=call.object_name, method=call.method))
         if self.on_notice is not None:
             self.on_notice(message)
 
     # What is sent
 
-    def _ask(self, question: Question, message: Message, *replies: Reply) -> None:
-        connection = self._require_connection()
-        self._questions.ask(question, *replies)
-        connection.send(message)
+    def ask_broker(self, method: str, args: dict[str, Any], reply: Reply, now: float) -> None:
+        """A call of `rob`. Raises Unsendable, and what `call` raises."""
+        self.require_connection()
+        self.call(BROKER_OBJECT, method, self.codec.encode_payload(args), reply, now)
 
-    def _register(self, name: str) -> None:
-        self._ask(("Registered", name), RegisterObject(name), _Registration(self, name))
-
-    def _require_connection(self) -> Connection:
+    def require_connection(self) -> Connection:
         if self.connection is None or not self.ready:
             raise ConnectionLost("there is no connection to a broker", delivered="no")
         return self.connection
 
-    def _next_id(self, prefix: str) -> str:
+    def require_extended(self, what: str) -> None:
+        """Raises InvalidArgs where the broker has none of it."""
+        if self.welcome is None:
+            raise InvalidArgs(f"this broker speaks the Rust crate's protocol: it has no {what}", delivered="no")
+
+    def next_id(self) -> str:
+        """Of a call, or of an event that is to be acknowledged."""
         self._last_id += 1
-        return f"{prefix}{self._last_id}"
-
-    def _over_frame_limit(self, frame: bytes, what: str) -> str:
-        return (
-            f"{what} takes {len(frame) - HEADER_SIZE} bytes, over the limit of {self._frame_limit - HEADER_SIZE} bytes"
-        )
+        return f"{self._prefix}{self._last_id}"
 
 
-class _Registration:
-    """The reply to one `RegisterObject`."""
-
-    def __init__(self, session: Session, name: str) -> None:
-        self._session = session
-        self._name = name
-
-    def done(self) -> bool:
-        return self._session.server is None or self._name not in self._session.exposed
-
-    def set_result(self, result: None, /) -> None:
-        self._tell(None)
-
-    def set_exception(self, exception: IPCError, /) -> None:
-        if not isinstance(exception, ConnectionLost):  # then the next connection registers again
-            self._tell(exception)
-
-    def _tell(self, error: IPCError | None) -> None:
-        if self._session.server is not None:
-            self._session.server.registered(self._name, error)
-
-
-def _welcome_of(value: Raw) -> Welcome | None:
-    if value == NULL:
-        return None
-    try:
-        welcome: Welcome = decode_payload(value, Welcome)
-    except MsgspecError:
-        return None
-    return welcome
+def _milliseconds(timeout: float) -> int:
+    """At least one, since zero says for ever; nor more than the message takes."""
+    return max(1, round(min(timeout * 1000, 2**53 - 1)))

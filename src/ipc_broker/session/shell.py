@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from msgspec import Raw
+
 from ..errors import IPCError
 from ..events import Event, Gap
 from ..messages import Call
@@ -18,12 +20,22 @@ class Reply(Protocol):
     def set_exception(self, exception: Any, /) -> None: ...
 
 
+STREAM_ENDED = object()
+"""The result of a `StreamReply` whose stream has ended; anything else is the value of a method that does not stream."""
+
+
+class StreamReply(Reply, Protocol):
+    """Where the items of a stream go; its result says that it ended, or that the method is none that streams."""
+
+    def item(self, value: Raw, size: int) -> None:
+        """The bytes that it took are given back with `Session.give_credit` when the item was consumed."""
+
+
 class Sink(Protocol):
     """Where the events of a subscription go."""
 
-    def deliver(self, event: Event | Gap) -> None: ...
-    def interrupted(self) -> None:
-        """The connection was lost and another made: events in between are missing."""
+    def deliver(self, event: Event | Gap, size: int) -> None:
+        """The bytes that it took are given back with `ClientSubscription.taken` when it was consumed."""
 
     def ended(self) -> None:
         """The broker does not want the subscription any more: no event will come."""
@@ -34,6 +46,12 @@ class Server(Protocol):
 
     def call(self, call: Call, connection: Connection) -> None:
         """To be answered with `answer` or `fail` and the same connection, also when the object is not served here."""
+
+    def cancel(self, call_id: str) -> None:
+        """Nobody waits for the answer of this call any more; it may have been answered already."""
+
+    def credit(self, call_id: str, size: int) -> None:
+        """The call may stream so many bytes more."""
 
     def registered(self, name: str, error: IPCError | None) -> None:
         """How a registration ended: after `expose`, and after every new connection."""

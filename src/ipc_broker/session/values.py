@@ -8,26 +8,27 @@ from typing import Any
 from msgspec import MsgspecError, Raw
 
 from ..errors import InvalidArgs, RemoteError
-from ..protocol.payload import Unsendable, decode_any, decode_payload, encode_payload, reason_of
+from ..protocol.codec import Codec
+from ..protocol.payload import Unsendable, reason_of
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a call may take when nothing else is said."""
 
 
-def payload_of(value: Any, object_name: str, member: str) -> Raw:
+def payload_of(value: Any, codec: Codec, object_name: str, member: str) -> Raw:
     """Arguments of a method, or the value of an event. Raises InvalidArgs."""
     try:
-        return encode_payload(value)
+        return codec.encode_payload(value)
     except Unsendable as error:
         message = f"what '{object_name}.{member}' was given cannot be sent: {error}"
         raise InvalidArgs(message, object=object_name, method=member, delivered="no") from error
 
 
-def value_of(payload: Raw, returns: Any, object_name: str, method: str) -> Any:
+def value_of(payload: Raw, codec: Codec, returns: Any, object_name: str, method: str) -> Any:
     """The result of a call, checked and converted to the type `returns`. Raises RemoteError where it does not fit."""
     try:
-        return decode_any(payload) if returns is Any else decode_payload(payload, returns)
-    except (MsgspecError, RecursionError) as error:
+        return codec.decode_any(payload) if returns is Any else codec.decoder(returns)(payload)
+    except (MsgspecError, ValueError, RecursionError) as error:
         expected = getattr(returns, "__name__", returns)
         message = f"'{object_name}' answered '{method}' with something else than {expected}: {reason_of(error)}"
         mismatch = RemoteError(message, object=object_name, method=method)

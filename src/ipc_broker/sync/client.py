@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Self, TypeVar, overload
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar, overload
 
 from ..address import resolve_address
-from ..errors import ClientClosed, ConnectionLost, TooLarge
+from ..context import inherit
+from ..errors import ClientClosed, ConnectionLost, DeadlineExceeded, TooLarge
 from ..events import Event
 from ..messages import Welcome
-from ..protocol.codec import NULL
-from ..session import BROKER_OBJECT
+from ..session import BROKER_OBJECT, Agreement
+from ..session.streams import Incoming
 from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
-from .link import Link, deadline_in
+from .link import Answer, Link, deadline_in
+from .stream import Stream
 from .subscription import Subscription
 
 T = TypeVar("T")
+
+Overflow = Literal["", "drop_oldest", "latest", "disconnect"]
 
 ANSWER_TIMEOUT = 1.0
 """Seconds that the broker has, at least, to answer a question that stands behind something else."""
@@ -62,35 +67,148 @@ class Client:
         finally:
             self.close()
 
-    @overload
-    def call(self, object: str, method: str, args: Any = None, *, timeout: float | None = DEFAULT_TIMEOUT) -> Any: ...
+    @property
+    def protocol(self) -> Agreement:
+        """What was agreed with the broker when the connection was made."""
+        return self.link.session.agreement
+
     @overload
     def call(
-        self, object: str, method: str, args: Any = None, *, timeout: float | None = DEFAULT_TIMEOUT, returns: type[T]
+        self,
+        object: str,
+        method: str,
+        args: Any = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any: ...
+    @overload
+    def call(
+        self,
+        object: str,
+        method: str,
+        args: Any = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        returns: type[T],
+        headers: Mapping[str, str] | None = None,
     ) -> T: ...
     def call(
-        self, object: str, method: str, args: Any = None, *, timeout: float | None = DEFAULT_TIMEOUT, returns: Any = Any
+        self,
+        object: str,
+        method: str,
+        args: Any = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        returns: Any = Any,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """What the method returned, checked and converted to `returns`.
 
         `args`: a map holds named arguments, a list positional ones, None none; anything else is one argument. `timeout` is
-        in seconds, None waits for ever. Raises CallError, of which there is one class for each reason (errors.py).
+        in seconds, None waits for ever. `headers` travel with the call. Within a method both are inherited from the call
+        that it answers. Raises CallError, of which there is one class for each reason (errors.py).
         """
-        value = self.link.call(object, method, payload_of(args, object, method), timeout)
-        return value_of(value, returns, object, method)
+        timeout, headers = inherit(timeout, headers, time.monotonic, f"'{object}.{method}'")
+        link = self.link
+        codec = link.session.codec
+        value = link.call(object, method, payload_of(args, codec, object, method), timeout, headers)
+        return value_of(value, codec, returns, object, method)
+
+    @overload
+    def stream(
+        self,
+        object: str,
+        method: str,
+        args: Any = None,
+        *,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream[Any]: ...
+    @overload
+    def stream(
+        self,
+        object: str,
+        method: str,
+        args: Any = None,
+        *,
+        timeout: float | None = None,
+        returns: type[T],
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream[T]: ...
+    def stream(
+        self,
+        object: str,
+        method: str,
+        args: Any = None,
+        *,
+        timeout: float | None = None,
+        returns: Any = Any,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream[Any]:
+        """What a generator method yields, one by one: to be iterated over, in `with` or plainly.
+
+        `timeout` is for the whole stream, and `returns` the type of an item; the rest is as for `call`.
+        """
+
+        def start() -> tuple[Incoming, float | None]:
+            left, inherited = inherit(timeout, headers, time.monotonic, f"'{object}.{method}'")
+            incoming = Incoming(self.link.session, object, method)
+            self.link.open_stream(incoming, payload_of(args, incoming.codec, object, method), left, inherited)
+            return incoming, left
+
+        return Stream(self.link, start, object, method, returns)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `client.object("math").add(a=10, b=32)`."""
         return ObjectProxy(self.call, name)
 
-    def publish(self, object: str, topic: str, value: Any = None) -> None:
-        """Returns when the event is with the kernel. `drain` tells when it was routed."""
-        self._undrained = True
-        self.link.publish(object, topic, payload_of(value, object, topic), deadline_in(DEFAULT_TIMEOUT))
+    def publish(self, object: str, topic: str, value: Any = None, *, retain: bool = False, ack: bool = False) -> None:
+        """Returns when the event is with the kernel, with `ack` when the broker has routed it.
 
-    def subscribe(self, object: str, topic: str) -> Subscription:
-        """Returns when every event published from then on will come."""
-        return self._subscribe(object, topic, deadline_in(DEFAULT_TIMEOUT))
+        Waits while the broker asks for a pause because a subscriber is slow. With `retain` the value is kept for those who
+        subscribe later. `drain` tells when all was routed.
+        """
+        self._undrained = True
+        link = self.link
+        publisher = link.session.publisher
+        payload = payload_of(value, link.session.codec, object, topic)
+        if not retain and not ack:
+            link.publish(lambda: publisher.publish(object, topic, payload), DEFAULT_TIMEOUT)
+            return
+        routed = Answer() if ack else None
+        link.publish(
+            lambda: publisher.publish_with(object, topic, payload, routed, 0.0, retain=retain), DEFAULT_TIMEOUT
+        )
+        if routed is not None:
+            if not link.wait_until(routed.done, deadline_in(DEFAULT_TIMEOUT)):
+                raise DeadlineExceeded(
+                    f"the broker did not acknowledge '{topic}' of '{object}' within {DEFAULT_TIMEOUT:g} s",
+                    object=object,
+                )
+            routed.result()
+
+    def clear(self, object: str, topic: str) -> None:
+        """Removes the value that is retained there, if there is one."""
+        publisher = self.link.session.publisher
+        self.link.ask(lambda answer: publisher.clear(object, topic, answer, 0.0), deadline_in(DEFAULT_TIMEOUT))
+
+    def set_will(self, object: str, topic: str, value: Any = None, *, retain: bool = False) -> None:
+        """The event that the broker publishes when this client is lost, not when it is closed; "" as topic: none."""
+        publisher = self.link.session.publisher
+        self.link.ask(
+            lambda answer: publisher.set_will(object, topic, value, answer, 0.0, retain=retain),
+            deadline_in(DEFAULT_TIMEOUT),
+        )
+
+    def subscribe(self, object: str, topic: str, *, group: str = "", overflow: Overflow = "") -> Subscription:
+        """Returns when every event published from then on will come.
+
+        In `object` and `topic`, segments between dots, `*` stands for one and a last `>` for the rest. Of the members of a
+        `group` one gets each event. `overflow` is what happens when too many events wait: publishers wait for a while (""),
+        or "drop_oldest", "latest" (one for each topic), "disconnect".
+        """
+        return self._subscribe(object, topic, deadline_in(DEFAULT_TIMEOUT), group=group, overflow=overflow)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """What `Subscription.close` does."""
@@ -98,10 +216,12 @@ class Client:
         link, session = self.link, self.link.session
         if link.closed or not session.ready:
             return
-        object_name, topic = subscription.object, subscription.topic
+        subscribed = subscription.subscribed
         deadline = deadline_in(ANSWER_TIMEOUT)
+        if subscribed is None:
+            return
         try:
-            link.ask(lambda answer: session.unsubscribe(object_name, topic, subscription, answer, now=0.0), deadline)
+            link.ask(lambda answer: session.unsubscribe(subscribed, answer, now=0.0), deadline)
             if link.awaited:  # by a thread that may wait for an event: any answer wakes it
                 link.ask(lambda answer: session.has(BROKER_OBJECT, answer), deadline)
         except (ConnectionLost, ClientClosed, TimeoutError):
@@ -141,13 +261,14 @@ class Client:
         """Returns when the broker has routed all that was published before."""
         undrained, self._undrained = self._undrained, False  # what others publish from now on is for the next one
         try:
-            self.link.call(BROKER_OBJECT, "ping", NULL, timeout)
+            self.link.call(BROKER_OBJECT, "ping", self.link.session.codec.null, timeout)
         except BaseException:
             self._undrained = self._undrained or undrained
             raise
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
+        self.link.say_goodbye()
         self.link.closed = True
         for subscription in list(self._subscriptions):
             subscription.open = False
@@ -157,9 +278,21 @@ class Client:
     def _has(self, object: str, deadline: float | None) -> bool:
         return bool(self.link.ask(lambda answer: self.link.session.has(object, answer), deadline))
 
-    def _subscribe(self, object: str, topic: str, deadline: float | None) -> Subscription:
+    def _subscribe(
+        self, object: str, topic: str, deadline: float | None, *, group: str = "", overflow: str = ""
+    ) -> Subscription:
         subscription = Subscription(self, object, topic)
-        self.link.ask(lambda answer: self.link.session.subscribe(object, topic, subscription, answer), deadline)
+
+        def subscribe(answer: Answer) -> None:
+            subscription.subscribed = self.link.session.subscribe(
+                object, topic, subscription, answer, group=group, overflow=overflow
+            )
+
+        try:
+            self.link.ask(subscribe, deadline)
+        except BaseException:  # Ctrl-C too: nobody would take the events
+            self.unsubscribe(subscription)
+            raise
         self._subscriptions.add(subscription)
         return subscription
 

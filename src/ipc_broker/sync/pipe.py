@@ -1,7 +1,7 @@
 """The blocking client's transport over a Windows named pipe.
 
 A pipe opened as a file serialises reads with writes and knows no time-out; overlapped I/O has neither fault. One read
-may stay pending between calls of ``recv``, so that a time-out loses nothing.
+may stay pending between calls of ``recv``, and one write between calls of ``send``, so that a time-out loses nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if sys.platform == "win32":
     import math
     import threading
     import time
+    from collections import deque
     from typing import Final, Self
 
     READ_SIZE: Final = 65536
@@ -29,13 +30,12 @@ if sys.platform == "win32":
     class PipeTransport:
         """One connection to a named pipe. ``recv``, ``send`` and ``close`` may each be called from another thread."""
 
-        resumes = False
-
         def __init__(self, handle: int) -> None:
             self._lock = threading.Lock()  # held while an operation starts or ends, not while it is waited for
             self._handle: int | None = handle
             self._reading: _winapi.Overlapped | None = None
             self._writing: _winapi.Overlapped | None = None
+            self._unwritten: deque[bytes] = deque()  # behind the write that is pending
 
         @classmethod
         def connect(cls, name: str, timeout: float | None) -> Self:
@@ -63,33 +63,27 @@ if sys.platform == "win32":
                         raise
 
         def send(self, data: bytes, timeout: float | None) -> None:
-            """Write all of ``data``. After an error nobody knows how much of it arrived: close the transport.
+            """Write all of ``data``.
 
-            One call at a time; a ``recv`` may wait meanwhile. Raises TimeoutError, or another OSError when the
-            connection is gone.
+            One call at a time; a ``recv`` may wait meanwhile. Raises TimeoutError when the other end does not take it, and
+            loses nothing by it: the next call goes on with the rest. Any other OSError means that the connection is gone.
             """
             deadline = _deadline(timeout)
-            for start in range(0, len(data), WRITE_SIZE):
-                part = data[start : start + WRITE_SIZE]
+            self._unwritten += [data[start : start + WRITE_SIZE] for start in range(0, len(data), WRITE_SIZE)]
+            while True:
                 with self._lock:
-                    operation, _ = _winapi.WriteFile(self._open_handle(), part, overlapped=True)
-                    self._writing = operation
-                ended = False
-                try:
-                    ended = _wait(operation, deadline)
-                finally:
-                    written = self._end_write(operation, cancel=not ended)
-                if written != len(part):
+                    handle = self._open_handle()
+                    if self._writing is None:
+                        if not self._unwritten:
+                            return
+                        self._writing, _ = _winapi.WriteFile(handle, self._unwritten.popleft(), overlapped=True)
+                    operation = self._writing
+                if not _wait(operation, deadline):
                     raise TimeoutError(f"{len(data)} bytes could not be written to the pipe within {timeout} s")
-
-        def _end_write(self, operation: _winapi.Overlapped, *, cancel: bool) -> int:
-            with self._lock:
-                self._open_handle()
-                self._writing = None
-                if cancel:
-                    operation.cancel()
-                written, _ = operation.GetOverlappedResult(True)
-                return written
+                with self._lock:
+                    self._open_handle()
+                    self._writing = None
+                    operation.GetOverlappedResult(False)  # all of it, or OSError
 
         def recv(self, timeout: float | None) -> bytes:
             """Wait up to ``timeout`` seconds for at least one byte; ``b""`` means that the other end has closed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import ClientClosed
 from ..events import Event, Gap
+from ..session import ClientSubscription
 from .link import deadline_in
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Subscription:
         self.topic = topic
         self.open = True
         self._client = client
-        self._waiting: deque[Event | Gap] = deque()
+        self._waiting: deque[tuple[Event | Gap, int]] = deque()  # with the bytes that each took on its way
+        self.subscribed: ClientSubscription | None = None
 
     @property
     def pending(self) -> int:
@@ -72,23 +74,23 @@ class Subscription:
 
     def _next(self, deadline: float | None, timeout: float | None) -> Event | Gap | None:
         while True:
+            was_open = self.open  # looked at first: the last event may come, and then the end
             try:
-                event = self._waiting.popleft()
+                event, size = self._waiting.popleft()
             except IndexError:
-                if not self.open:
+                if not was_open:
                     return None
                 if not self._client.link.wait_until(self.done, deadline):
                     raise TimeoutError(f"no event of '{self.object}' '{self.topic}' within {timeout:g} s") from None
             else:
+                if size and self.open and self.subscribed is not None:
+                    self._client.link.taken(self.subscribed, size)
                 return event
 
     # What the session tells
 
-    def deliver(self, event: Event | Gap) -> None:
-        self._waiting.append(event)
-
-    def interrupted(self) -> None:
-        self._waiting.append(Gap(self.object, self.topic))
+    def deliver(self, event: Event | Gap, size: int) -> None:
+        self._waiting.append((event, size))
 
     def ended(self) -> None:
         self.open = False

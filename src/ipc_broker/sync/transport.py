@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import select
 import socket
 import sys
@@ -21,15 +21,10 @@ _LONGEST_POLL = 2**31 - 1  # milliseconds
 
 
 class Transport(Protocol):
-    """`send` and `recv` may be called by two threads at once, each of them by one at a time.
-
-    `resumes` tells whether a `send` that ran out of time loses nothing: the next one goes on with the rest.
-    """
-
-    resumes: bool
+    """`send` and `recv` may be called by two threads at once, each of them by one at a time."""
 
     def send(self, data: bytes, timeout: float | None) -> None:
-        """All of it, or OSError; TimeoutError after `timeout` seconds."""
+        """All of it, or OSError. TimeoutError after `timeout` seconds: the next `send`, also of b"", goes on with the rest."""
 
     def recv(self, timeout: float | None) -> bytes:
         """At least one byte, b"" at the end of the stream; TimeoutError when nothing came, which loses nothing."""
@@ -81,8 +76,6 @@ else:
 class SocketTransport:
     """A connected stream socket. It is non-blocking: two threads can wait for it, each with its own timeout."""
 
-    resumes = True
-
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._unsent = b""
@@ -129,11 +122,8 @@ class SocketTransport:
                 return b""
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the connection is gone, or the socket was closed before
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
-        except OSError as error:
-            if error.errno not in (errno.ENOTCONN, errno.EBADF, errno.EINVAL):
-                raise
         self._socket.close()
 
 

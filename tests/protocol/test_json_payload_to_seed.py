@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from ipc_broker.messages import Invalid, Publish
-from ipc_broker.protocol.codec import MESSAGE_TYPES, Decoder
-from ipc_broker.protocol.payload import unreadable_to_seed
+from ipc_broker.protocol.codec import Decoder
+from ipc_broker.protocol.encodings import JSON
+from ipc_broker.protocol.json_payload import unreadable_to_seed
 from tests.protocol.strategies import JSON_VALUES
 from tests.seed.decoding import InvalidMessage
 from tests.seed.decoding import decode as seed_decode
@@ -65,7 +66,7 @@ def body_with(payload: str) -> bytes:
 def readable(payload: str) -> bool:
     """What our broker thinks: whether it would send an event with this payload to a program of the seed."""
     body = body_with(payload)
-    [(received, _)] = Decoder(MESSAGE_TYPES).decode_all([len(body).to_bytes(4, "big") + body])
+    [(received, _)] = Decoder(JSON, (Publish,)).decode_all([len(body).to_bytes(4, "big") + body])
     if isinstance(received, Invalid):
         return False
     assert isinstance(received, Publish)

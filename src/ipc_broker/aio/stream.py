@@ -1,0 +1,91 @@
+"""A stream of items that a method yields elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Self, TypeVar, cast
+
+from ..session import Session
+from ..session.streams import Incoming
+from ..session.values import value_of
+
+T = TypeVar("T")
+
+Start = Callable[[Callable[[Session], Incoming]], Awaitable[None]]
+"""Makes the incoming side with the session that is ready by then, and opens it."""
+
+
+class _Incoming(Incoming):
+    def __init__(self, session: Session, object_name: str, method: str) -> None:
+        super().__init__(session, object_name, method)
+        self.arrived = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+
+    def changed(self) -> None:
+        self.arrived.set()
+
+
+class Stream(Generic[T]):
+    """What `client.stream` gives: iterate over it, in `async with` or plainly.
+
+    The method runs from the first item that is asked for, or from entering the block, and no further ahead than a window of
+    256 KiB. Leaving the loop or the block cancels it. What the method raises is raised behind its last item.
+    """
+
+    def __init__(self, start: Start, object_name: str, method: str, returns: Any) -> None:
+        self.object = object_name
+        self.method = method
+        self._start = start
+        self._returns = returns
+        self._incoming: _Incoming | None = None
+
+    def __repr__(self) -> str:
+        incoming = self._incoming
+        if incoming is None:
+            return f"<Stream {self.object!r} {self.method!r} not started>"
+        state = "ended" if incoming.ended else "open"
+        return f"<Stream {self.object!r} {self.method!r} {state} pending={incoming.pending}>"
+
+    async def __aenter__(self) -> Self:
+        await self._started()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        incoming = self._incoming or await self._started()
+        while (value := incoming.take()) is None:
+            if incoming.ended:
+                error, incoming.error = incoming.error, None
+                raise error if error is not None else StopAsyncIteration
+            incoming.arrived.clear()
+            await incoming.arrived.wait()
+        return cast(T, value_of(value, incoming.codec, self._returns, self.object, self.method))
+
+    async def aclose(self) -> None:
+        """Cancels the method, if it still runs. May be called again."""
+        if self._incoming is not None:
+            self._incoming.cancel()
+            self._incoming.changed()  # another task may wait for an item
+
+    async def _started(self) -> _Incoming:
+        made: list[_Incoming] = []
+
+        def make(session: Session) -> Incoming:
+            made.append(_Incoming(session, self.object, self.method))
+            return made[0]
+
+        await self._start(make)
+        self._incoming = made[0]
+        return made[0]
+
+    def __del__(self) -> None:
+        # A plain `async for` that is left by `break` drops its iterator and says nothing. It may be collected in any thread.
+        incoming = self._incoming
+        if incoming is not None and not incoming.ended and not incoming.loop.is_closed():
+            incoming.loop.call_soon_threadsafe(incoming.cancel)

@@ -1,0 +1,155 @@
+"""Messages in MessagePack: the same maps, in fewer bytes, with binary data and all numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from ..messages import Call, Message, Publish
+from .codec import ABOUT_CALLS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
+from .framing import write_length
+from .payload import Unsendable
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_any = msgspec.msgpack.Decoder().decode
+_decode_any_body = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+_NULL = b"\xc0"
+
+
+def _shape_of(first: int) -> Shape:
+    if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF):
+        return "map"
+    if 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
+        return "list"
+    return "null" if first == _NULL[0] else "one"
+
+
+_SHAPES: tuple[Shape, ...] = tuple(_shape_of(first) for first in range(256))
+
+
+@lru_cache(maxsize=64)
+def _opening(kind: type[Decoded]) -> bytes:
+    return b"\x81" + _encode(kind.__name__)
+
+
+_CALL = _opening(Call) + b"\x84\xa7call_id"
+_TIMED_CALL = _opening(Call) + b"\x85\xa7call_id"
+_CALL_ID = re.compile(
+    rb"\x81[\xa0-\xbf](%b)[\x82-\x8f]\xa7call_id(?:([\xa1-\xbf])|\xd9([^\x00]))" % "|".join(ABOUT_CALLS).encode(),
+    re.DOTALL,
+)
+"""What stands before a call's id, and how many bytes it has, if whoever encoded it wrote the fields in their order."""
+
+
+class MessagePackCodec(Codec):
+    name = "msgpack"
+    null = Raw(_NULL)
+    closing = b""
+    publish_closing = b""
+
+    decode_any = staticmethod(_decode_any)
+
+    def encode_payload(self, value: Any) -> Raw:
+        try:
+            return Raw(_encode(value))
+        except RecursionError as error:
+            raise Unsendable("it is nested too deeply - at `$`") from error
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+            raise Unsendable(f"{error} - at `$`") from error
+
+    def decoder(self, kind: Any) -> Callable[[Encoded], Any]:
+        return _decoder(kind)
+
+    def shape(self, payload: bytes | Raw) -> Shape:
+        return _SHAPES[memoryview(payload)[0]]
+
+    def as_list(self, payload: bytes) -> bytes:
+        return b"\x90" if payload == _NULL else b"\x91" + payload
+
+    def opening(self, kind: type[Decoded]) -> bytes:
+        return _opening(kind)
+
+    def encode(self, message: Message) -> bytes:
+        body = _opening(type(message)) + _encode(message)
+        return write_length(len(body)) + body
+
+    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
+        opening = _TIMED_CALL if timeout_ms else _CALL
+        names = _call_names(object_name, method)
+        body = b"%b%b%b%b%b" % (opening, _encode(call_id), names, _timeout(timeout_ms), args)
+        return write_length(len(body)) + body
+
+    def result_frame(self, call: Call, value: Raw) -> bytes:
+        body = b"\x81\xa6Result\x83\xa7call_id%b%b%b" % (_encode(call.call_id), _result_name(call.object_name), value)
+        return write_length(len(body)) + body
+
+    def publish_opening(self, object_name: str, topic: str) -> bytes:
+        return _publish_opening(object_name, topic)
+
+    def event_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
+        return _event_opening(object_name, topic, subscription)
+
+    def decode_body(self, body: bytes) -> tuple[str, Raw]:
+        variants: dict[str, Raw] = _decode_any_body(body)
+        if len(variants) != 1:
+            raise NotOneMessage(str(len(variants)))
+        [(name, inner)] = variants.items()
+        if body[0] != 0x81:  # other forms of a map may say the key more than once
+            size = {0xDE: 2, 0xDF: 4}.get(body[0], 0)
+            if int.from_bytes(body[1 : 1 + size]) != 1:
+                raise NotOneMessage(f"{name!r} twice")
+        return name, inner
+
+    def check_text(self, body: bytes) -> None:
+        """Text in a payload is checked by whoever decodes it."""
+
+    def early_call(self, body: bytes) -> tuple[str, str] | None:
+        early = _CALL_ID.match(body)
+        if early is None:
+            return None
+        about, short, longer = early.groups()
+        start = early.end()
+        stop = start + (short or longer)[0] - (0xA0 if short else 0)
+        return (about.decode(), body[start:stop].decode("utf-8", "replace")) if len(body) >= stop else None
+
+
+@lru_cache(maxsize=1024)
+def _decoder(kind: Any) -> Callable[[Encoded], Any]:
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    checked_name(name)
+    return _encode(name)
+
+
+@lru_cache(maxsize=1024)
+def _call_names(object_name: str, method: str) -> bytes:
+    return b"\xabobject_name%b\xa6method%b" % (_name(object_name), _name(method))
+
+
+@lru_cache(maxsize=1024)
+def _timeout(timeout_ms: int) -> bytes:
+    return b"\xaatimeout_ms%b\xa4args" % _encode(timeout_ms) if timeout_ms else b"\xa4args"
+
+
+@lru_cache(maxsize=1024)
+def _result_name(object_name: str) -> bytes:
+    return b"\xabobject_name%b\xa5value" % _name(object_name)
+
+
+@lru_cache(maxsize=1024)
+def _publish_opening(object_name: str, topic: str) -> bytes:
+    return _opening(Publish) + b"\x83\xabobject_name%b\xa5topic%b\xa4args" % (_name(object_name), _name(topic))
+
+
+@lru_cache(maxsize=4096)
+def _event_opening(object_name: str, topic: str, subscription: int) -> bytes:
+    about = b"\x84\xacsubscription" + _encode(subscription) if subscription else b"\x83"
+    return b"\x81\xa5Event%b\xabobject_name%b\xa5topic%b\xa4args" % (about, _name(object_name), _name(topic))

@@ -1,0 +1,397 @@
+"""Events on their way: from a publisher to the subscriptions they are for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+
+from ..messages import Event, EventCredit, Publish, Result, Subscribe, Subscribed
+from ..protocol.codec import Codec
+from ..protocol.encodings import JSON, transcode
+from ..protocol.json_payload import unreadable_to_seed
+from ..protocol.payload import Unsendable
+from .backpressure import Backpressure
+from .feeds import ConnectionFeed
+from .names import BROKER_OBJECT
+from .patterns import PatternError, is_pattern
+from .peer import Peer
+from .pending import over_limit
+from .retained import RetainedEvents
+from .sessions import DetachedSessions
+from .subscriptions import OVERFLOWS, LatestSubscription, Route, Subscription, Subscriptions, choose
+
+if TYPE_CHECKING:
+    from .router import Router
+
+_MOST_CREDIT = 2**53
+
+
+class Events:
+    """All that has to do with events."""
+
+    __slots__ = (
+        "_ending",
+        "_limit",
+        "_outbox",
+        "_overfull",
+        "_route",
+        "_router",
+        "backpressure",
+        "delivered",
+        "published",
+        "retained",
+        "sessions",
+        "subscriptions",
+    )
+
+    def __init__(self, router: Router) -> None:
+        limits = router.limits
+        self._router = router
+        self.published = 0
+        self.delivered = 0
+        self._limit = limits.backlog
+        self._outbox = limits.outbox
+        self._overfull: list[tuple[Peer, str]] = []  # peers that cannot stay, and why
+        self._ending = False
+        self.subscriptions = Subscriptions()
+        self._route = self.subscriptions.route
+        self.backpressure = Backpressure(limits, router.woken)
+        self.retained = RetainedEvents(limits.retained)
+        self.sessions = DetachedSessions(limits)
+
+    @property
+    def has_deadlines(self) -> bool:
+        return bool(self.backpressure.full) or bool(self.sessions)
+
+    # From publishers
+
+    def publish(self, peer: Peer, event: Publish, frame: bytes, now: float) -> None:
+        object_name, topic = event.object_name, event.topic
+        if object_name == BROKER_OBJECT:
+            self._refuse(peer, event, "permission_denied", "only the broker publishes as 'rob'")
+            return
+        route = self._route((object_name, topic))
+        if route is None:
+            refusal = topic_refusal(object_name, topic)
+            if refusal and peer.prefix:
+                self._refuse(peer, event, *refusal)
+                return
+            # A seed peer's topic may look like a pattern. It is not kept, so that others are refused all the same.
+            route = self.subscriptions.find(object_name, topic, keep=refusal is None)
+        self.published += 1
+        if event.retain and not self._retain(peer, event):
+            return
+        codec = peer.connection.codec
+        problem = self._deliver(route, peer, event.args, codec, now)
+        if peer.paused:
+            self.backpressure.overran(peer, len(frame))
+        if problem is not None:
+            self._refuse(peer, event, *problem)
+        elif event.call_id:
+            peer.connection.send(Result(event.call_id, object_name, codec.null))
+
+    def announce(self, topic: str, name: str, now: float) -> None:
+        """Publishes an event of the broker's own object."""
+        route = self._route((BROKER_OBJECT, topic)) or self.subscriptions.find(BROKER_OBJECT, topic)
+        self._deliver(route, None, JSON.encode_payload({"object": name}), JSON, now)
+
+    def publish_will(self, peer: Peer, will: Publish, now: float) -> None:
+        """The last will of a peer that is gone without goodbye."""
+        self.published += 1
+        codec = peer.connection.codec
+        if will.retain:
+            self.retained.keep(will.object_name, will.topic, will.args, codec)
+        route = self.subscriptions.find(will.object_name, will.topic)
+        self._deliver(route, None, will.args, codec, now)
+
+    def _retain(self, peer: Peer, event: Publish) -> bool:
+        """Whether the event is also to be delivered."""
+        if event.if_absent and (event.object_name, event.topic) in self.retained:
+            if event.call_id:
+                peer.connection.send(Result(event.call_id, event.object_name, peer.connection.codec.null))
+            return False
+        if not self.retained.keep(event.object_name, event.topic, event.args, peer.connection.codec):
+            message = f"the retained events take {self._router.limits.retained} bytes, the limit (retained)"
+            self._refuse(peer, event, "overloaded", message)
+            return False
+        return True
+
+    def _refuse(self, peer: Peer, event: Publish, code: str, message: str) -> None:
+        self._router.refuse(peer, event.call_id or None, event.object_name, code, message, about="Publish")
+
+    def _deliver(
+        self, route: Route, publisher: Peer | None, args: Raw, codec: Codec, now: float
+    ) -> tuple[str, str] | None:
+        """Why some do not get the event: an error's code and text for its publisher; None when all do."""
+        heads = route.heads.get(codec) or route.new_heads(codec)
+        value = bytes(args)
+        if codec.publish_closing:
+            value += codec.publish_closing
+        length = len(value)
+        problem: tuple[str, str] | None = None
+        subscriptions = route.subscriptions
+        if route.groups:
+            subscriptions = [*subscriptions, *map(choose, route.groups)]
+        last_codec: Codec | None = None
+        last_id = size = 0
+        frame = b""
+        for one in subscriptions:
+            one.position += 1
+            if one.id != last_id or one.codec is not last_codec:
+                # Most clients have few subscriptions, so that the next one's id is often the same.
+                last_codec, last_id = one.codec, one.id
+                if last_codec is codec:
+                    frame = (heads.find((last_id, length)) or heads.make(last_id, length)) + value
+                else:
+                    frame, problem = self._transcoded(route, args, codec, last_codec, last_id, problem)
+                size = len(frame)
+            if size > one.longest_frame or not size:
+                if size:
+                    problem = "too_large", over_limit(frame, one.peer)
+                one.skip()
+            elif one.credit > 0 and not one.backlog:
+                one.credit -= size
+                one.send_frame(frame)
+                self.delivered += 1
+                if one.connection.queued > self._outbox:
+                    self._left_unread(one.peer)
+            else:
+                self._keep_waiting(one, frame, route.key, publisher, now)
+        if route.plain:
+            problem = self._deliver_plain(route, publisher, args, codec, now) or problem
+        if self._overfull:
+            self._end_overfull(now)
+        return problem
+
+    def _left_unread(self, peer: Peer) -> None:
+        self._overfull.append((peer, f"over {self._outbox} bytes of events were left unread (outbox)"))
+
+    def _end_overfull(self, now: float) -> None:
+        """Not earlier: the end of a peer publishes more, its will and the loss of its names."""
+        if not self._ending:
+            self._ending = True
+            while self._overfull:
+                self._router.end(*self._overfull.pop(), now)
+            self._ending = False
+
+    def _transcoded(
+        self,
+        route: Route,
+        args: Raw,
+        source: Codec,
+        target: Codec,
+        subscription: int,
+        problem: tuple[str, str] | None,
+    ) -> tuple[bytes, tuple[str, str] | None]:
+        """The event's frame in another encoding, empty where that cannot say it."""
+        try:
+            value = transcode(args, source, target)
+        except Unsendable as error:
+            return b"", ("invalid_args", f"a subscriber of '{route.key[0]}' cannot be told this: {error}")
+        return target.event_frame(*route.key, value, subscription), problem
+
+    def _keep_waiting(
+        self, one: Subscription, frame: bytes, key: tuple[str, str], publisher: Peer | None, now: float
+    ) -> None:
+        if one.lagging:
+            if not one.detached:
+                self.backpressure.drop(one)
+            one.gap += 1
+            return
+        dropped = one.append(frame, key, self._limit)
+        self.delivered += 1 - dropped
+        self.backpressure.dropped += dropped
+        if one.backlog_bytes > self._limit:
+            if one.overflow == "disconnect":
+                message = f"over {self._limit} bytes of events wait for '{one.object_name}' '{one.topic}' (backlog)"
+                self._overfull.append((one.peer, message))
+            elif not one.overflow:
+                self.backpressure.filled(one, publisher, now)
+
+    def _deliver_plain(
+        self, route: Route, publisher: Peer | None, args: Raw, codec: Codec, now: float
+    ) -> tuple[str, str] | None:
+        """To those whose events carry no id."""
+        problem: tuple[str, str] | None = None
+        object_name, topic = route.key
+        for one in route.plain:
+            peer = one.peer
+            feed = peer.feed
+            assert feed is not None
+            try:
+                value = transcode(args, codec, one.codec)
+                unreadable = unreadable_to_seed(value) if peer.is_seed else None
+            except Unsendable as error:
+                unreadable = str(error)
+            if unreadable:
+                problem = "invalid_args", f"subscribers of '{object_name}' cannot read this event: {unreadable}"
+                continue
+            frame = one.codec.event_frame(object_name, topic, value, 0)
+            if len(frame) > one.longest_frame:
+                problem = "too_large", over_limit(frame, peer)
+            elif feed.lagging:
+                self.backpressure.drop(feed)
+                feed.drop()
+            else:
+                self.delivered += 1
+                if not feed.backlog and feed.takes:
+                    peer.send_frame(frame)
+                else:
+                    feed.append(frame)
+                    if feed.backlog_bytes > self._limit:
+                        self.backpressure.filled(feed, publisher, now)
+        return problem
+
+    # From subscribers
+
+    def subscribe(self, peer: Peer, wish: Subscribe, frame: bytes, now: float) -> None:
+        limits = self._router.limits
+        refusal: tuple[str, str] | None = None
+        if not peer.prefix:
+            wish = Subscribe(wish.object_name, wish.topic)  # a peer that has not said hello knows no more
+        try:
+            subscription = (LatestSubscription if wish.overflow == "latest" else Subscription)(peer, wish)
+        except PatternError as error:
+            self._router.refuse(
+                peer, None, wish.object_name, "invalid_args", str(error), about="Subscribe", subscription=wish.id
+            )
+            return
+        if len(peer.subscriptions) >= limits.subscriptions:
+            message = f"this connection has {limits.subscriptions} subscriptions, which is the limit (subscriptions)"
+            refusal = "overloaded", message
+        elif wish.id and wish.id in peer.subscriptions:
+            refusal = "invalid_args", f"the subscription id {wish.id} is in use; take another for each subscription"
+        elif wish.overflow not in OVERFLOWS:
+            known = ", ".join(repr(one) for one in OVERFLOWS)
+            refusal = "invalid_args", f"there is no overflow {wish.overflow!r}; there is {known}"
+        elif not wish.id and (wish.group or wish.overflow or wish.credit):
+            refusal = "invalid_args", "a subscription with a group, overflow or credit needs an id"
+        if refusal is not None:
+            self._router.refuse(peer, None, wish.object_name, *refusal, about="Subscribe", subscription=wish.id)
+            return
+        missed = self._resume(peer, subscription, wish, now)
+        if subscription.key not in peer.subscriptions:
+            peer.subscriptions[subscription.key] = subscription
+            self.subscriptions.add(subscription)
+            if not wish.id and peer.feed is None:
+                peer.feed = ConnectionFeed(peer)
+        peer.connection.send(Subscribed(wish.object_name, wish.topic, wish.id, missed))
+        if wish.id and missed is None:
+            self._send_retained(subscription, now)
+
+    def _resume(self, peer: Peer, subscription: Subscription, wish: Subscribe, now: float) -> int | None:
+        """How many events the same subscription missed since its connection was lost, if that is known."""
+        if wish.seen is None:
+            return None
+        earlier = peer.resumes.take(subscription) if peer.resumes is not None else None
+        if earlier is None:
+            subscription.position = wish.seen
+            return None
+        self._end(earlier)
+        subscription.position = earlier.position
+        return max(earlier.position - wish.seen, 0)
+
+    def _send_retained(self, one: Subscription, now: float) -> None:
+        for object_name, topic, kept in self.retained.find(one.object_name, one.topic):
+            try:
+                value = transcode(kept.args, kept.codec, one.codec)
+            except Unsendable:
+                one.position += 1
+                one.skip()
+                continue
+            frame = one.codec.encode(Event(object_name, topic, value, one.id, retained=True))
+            one.position += 1
+            if one.credit > 0 and not one.backlog and len(frame) <= one.longest_frame:
+                one.credit -= len(frame)
+                one.send_frame(frame)
+                self.delivered += 1
+                if one.connection.queued > self._outbox:
+                    self._left_unread(one.peer)
+                    break
+            elif len(frame) > one.longest_frame:
+                one.skip()
+            else:
+                self._keep_waiting(one, frame, (object_name, topic), None, now)
+        if self._overfull:
+            self._end_overfull(now)
+
+    def credit(self, peer: Peer, credit: EventCredit, frame: bytes, now: float) -> None:
+        """For a subscription that has just ended, it is nobody's fault."""
+        one = peer.subscriptions.get(credit.subscription)
+        if one is not None and credit.bytes:
+            one.credit = min(one.credit + credit.bytes, _MOST_CREDIT)
+            if one.backlog or one.gap or one.dropped:
+                missed = one.missed
+                one.flush()
+                if one.full:
+                    self.backpressure.taken(one, missed, now)
+
+    def unsubscribe(self, peer: Peer, key: int | tuple[str, str]) -> bool:
+        """False when there is no such subscription."""
+        one = peer.subscriptions.pop(key, None)
+        if one is None:
+            return False
+        self._end(one)
+        return True
+
+    def written(self, peer: Peer, now: float) -> None:
+        """The transport took bytes of a peer that has a feed."""
+        feed = peer.feed
+        if feed is not None:
+            self._flush(feed, not feed.held, now)
+
+    def answered(self, peer: Peer, now: float) -> None:
+        """A peer that has a feed was sent an answer. That is no event: if another call is in flight, it took nothing."""
+        feed = peer.feed
+        if feed is not None:
+            self._flush(feed, False, now)
+
+    def _flush(self, feed: ConnectionFeed, took: bool, now: float) -> None:
+        took |= feed.flush()
+        if took and feed.full and self.backpressure.taken(feed, feed.missed, now):
+            feed.caught_up()
+
+    # Losses
+
+    def peer_gone(self, peer: Peer, now: float) -> None:
+        self.backpressure.publisher_gone(peer)
+        if peer.feed is not None:
+            self.backpressure.forget(peer.feed)
+        resumable = "resume" in peer.features and bool(peer.subscriptions)
+        for one in peer.subscriptions.values():
+            if resumable and one.id:
+                self._detach(one)
+            else:
+                self._end(one)
+        if resumable:
+            for one in self.sessions.detach(peer, now):
+                self._end(one)
+        peer.subscriptions.clear()
+        peer.features -= {"resume"}  # this may be called again
+
+    def _detach(self, one: Subscription) -> None:
+        """It stays where it was, to count what it misses. In a group it misses only what no other member can get."""
+        self.backpressure.forget(one)
+        one.detach()
+
+    def _end(self, one: Subscription) -> None:
+        if not one.detached:
+            self.backpressure.forget(one)
+        self.subscriptions.remove(one)
+
+    def handle_timer(self, now: float) -> None:
+        self.backpressure.handle_timer(now)
+        for one in self.sessions.expire(now):
+            self._end(one)
+
+
+def topic_refusal(object_name: str, topic: str) -> tuple[str, str] | None:
+    """Why nobody can publish there: an error's code and text."""
+    try:
+        wild = is_pattern(object_name) | is_pattern(topic)
+    except PatternError as error:
+        return "invalid_args", str(error)
+    if wild:
+        return "invalid_args", f"an event needs its own object and topic: '{object_name}' '{topic}' is a pattern"
+    return None

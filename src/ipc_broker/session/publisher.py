@@ -1,0 +1,165 @@
+"""The publishing side of a session: events, retained values and the last will."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw, Struct
+
+from ..errors import TooLarge
+from ..messages import Publish
+from ..protocol.codec import Codec, checked_name
+from ..protocol.connection import Connection
+from ..protocol.encodings import transcode
+from ..protocol.framing import HEADER_SIZE
+from ..protocol.payload import Unsendable
+from .replies import PendingCalls
+from .serving import over_frame_limit
+from .shell import Reply
+from .values import payload_of
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class _Kept(Struct, frozen=True):
+    """The value of a retained event or a will, to be sent again over another connection."""
+
+    value: Raw
+    codec: Codec
+
+
+class _LastWill(Struct, frozen=True):
+    object_name: str
+    topic: str
+    kept: _Kept
+    retain: bool
+
+
+class Publisher:
+    """See the module. What it keeps outlives the connections."""
+
+    __slots__ = ("_calls", "_retained", "_session", "_will")
+
+    def __init__(self, session: Session, calls: PendingCalls) -> None:
+        self._session = session
+        self._calls = calls
+        self._retained: dict[tuple[str, str], _Kept] = {}
+        self._will: _LastWill | None = None
+
+    def publish(self, object_name: str, topic: str, value: Raw) -> int:
+        """Gives the bytes that wait for the shell to write them. Raises TooLarge, InvalidArgs, ConnectionLost."""
+        session = self._session
+        connection = session.connection
+        if connection is None or not session.ready:
+            connection = session.require_connection()
+        frame = connection.codec.publish_frame(object_name, topic, value)
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            raise _too_large(frame, connection, object_name, topic)
+        connection.send_frame(frame)
+        return connection.queued
+
+    def publish_with(
+        self, object_name: str, topic: str, value: Raw, reply: Reply | None, now: float, *, retain: bool
+    ) -> int:
+        """As `publish`. `reply` gets a result when the event was routed; with `retain` it is kept for later subscribers."""
+        session = self._session
+        connection = session.require_connection()
+        for name in (object_name, topic):
+            checked_name(name)
+        extended = session.welcome is not None
+        if retain:
+            session.require_extended("retained events")
+        call_id = session.next_id() if reply is not None and extended else ""
+        frame = connection.codec.encode(Publish(object_name, topic, value, call_id, retain))
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            raise _too_large(frame, connection, object_name, topic)
+        if retain:
+            self._retained[object_name, topic] = _Kept(value, connection.codec)
+        if reply is not None and extended:
+            self._calls.add(call_id, reply, object_name, topic, now, None)
+        connection.send_frame(frame)
+        if reply is not None and not extended:
+            # The Rust crate's broker handles what a connection sends in its order: the answer to a later question will do.
+            session.has("rob", reply)
+        return connection.queued
+
+    def clear(self, object_name: str, topic: str, reply: Reply, now: float) -> None:
+        """Removes what is retained there. Raises InvalidArgs, ConnectionLost."""
+        for name in (object_name, topic):
+            checked_name(name)
+        self._session.require_extended("retained events")
+        self._session.ask_broker("clear", {"object_name": object_name, "topic": topic}, reply, now)
+        self._retained.pop((object_name, topic), None)
+
+    def set_will(self, object_name: str, topic: str, value: Any, reply: Reply, now: float, *, retain: bool) -> None:
+        """Published by the broker when a connection of ours ends without goodbye. With an empty topic there is none.
+
+        Raises TooLarge, InvalidArgs, ConnectionLost.
+        """
+        codec = self._session.require_connection().codec
+        self._session.require_extended("wills")
+        for name in (object_name, topic):
+            checked_name(name)
+        kept = _Kept(payload_of(value, codec, object_name, topic), codec)
+        will = _LastWill(object_name, topic, kept, retain) if topic else None
+        self._ask_for(will, _WillReply(self, will, reply), now)
+
+    def _ask_for(self, will: _LastWill | None, reply: Reply, now: float) -> None:
+        """Raises Unsendable where this connection's encoding cannot say it, and what `Session.call` raises."""
+        args: dict[str, Any] = {}
+        if will is not None:
+            value = transcode(will.kept.value, will.kept.codec, self._session.codec)
+            args = {"object_name": will.object_name, "topic": will.topic, "args": value, "retain": will.retain}
+        self._session.ask_broker("setWill", args, reply, now)
+
+    def reopen(self, connection: Connection, *, new_broker: bool) -> None:
+        """There is a new connection, to an extended broker."""
+        # What this encoding cannot say, or this broker not take, is left out; whoever publishes next is told.
+        if self._will is not None:
+            with suppress(Unsendable, TooLarge):
+                self._ask_for(self._will, _Unheard(), 0.0)
+        if new_broker:
+            for (object_name, topic), kept in self._retained.items():
+                with suppress(Unsendable):
+                    value = transcode(kept.value, kept.codec, connection.codec)
+                    frame = connection.codec.encode(Publish(object_name, topic, value, retain=True, if_absent=True))
+                    if len(frame) - HEADER_SIZE <= connection.send_limit:
+                        connection.send_frame(frame)
+
+    def accepted(self, will: _LastWill | None) -> None:
+        self._will = will
+
+
+class _WillReply:
+    """The reply to a will: one that was refused is not asked for again."""
+
+    def __init__(self, publisher: Publisher, will: _LastWill | None, reply: Reply) -> None:
+        self._publisher = publisher
+        self._will = will
+        self._reply = reply
+        self.done = reply.done
+
+    def set_result(self, result: Any, /) -> None:
+        self._publisher.accepted(self._will)
+        self._reply.set_result(None)
+
+    def set_exception(self, exception: Any, /) -> None:
+        self._reply.set_exception(exception)
+
+
+class _Unheard:
+    """The reply to what is asked again after a reconnect: it was accepted before."""
+
+    def done(self) -> bool:
+        return True
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, exception: Any, /) -> None: ...
+
+
+def _too_large(frame: bytes, connection: Connection, object_name: str, topic: str) -> TooLarge:
+    what = f"the event '{topic}' of '{object_name}'"
+    return TooLarge(over_frame_limit(frame, connection, what), object=object_name)

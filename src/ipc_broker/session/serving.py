@@ -1,0 +1,172 @@
+"""What a worker's session keeps: the objects that it serves, and how calls of them are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from msgspec import UNSET, Raw, UnsetType
+
+from ..errors import ConnectionLost, InvalidArgs, IPCError
+from ..messages import Call, Caller, CallerGone, Cancel, Credit, Error, Item, RegisterObject, Result
+from ..protocol.codec import checked_name
+from ..protocol.connection import Connection
+from ..protocol.framing import HEADER_SIZE
+from .replies import Questions
+from .shell import Server
+
+_LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
+
+
+class ItemTooLarge(Exception):
+    """An item of a stream cannot be sent; the message has its size and the limit."""
+
+
+class Serving:
+    """The calls that come are the server's to answer, each with the connection that it came over."""
+
+    def __init__(self, questions: Questions) -> None:
+        self.server: Server | None = None
+        self.exposed: dict[str, RegisterObject] = {}
+        self._questions = questions
+        self._connection: Connection | None = None
+        self._callers: dict[str, Caller] = {}
+
+    # Names
+
+    def expose(self, name: str, mode: str, concurrency: int) -> None:
+        """`Server.registered` tells how it ended, now or when there is a connection. Raises InvalidArgs."""
+        checked_name(name)
+        if not name:
+            raise InvalidArgs("an object needs a name that is not empty", delivered="no")
+        wish = self.exposed[name] = RegisterObject(name, mode, concurrency)
+        if self._connection is not None:
+            self._register(wish, self._connection)
+
+    def _register(self, wish: RegisterObject, connection: Connection) -> None:
+        self._questions.ask(("Registered", wish.object_name), _Registration(self, wish.object_name))
+        connection.send(wish)
+
+    def connection_made(self, connection: Connection) -> None:
+        """It is ready."""
+        self._connection = connection
+        for wish in self.exposed.values():
+            self._register(wish, connection)
+
+    def connection_lost(self) -> None:
+        self._connection = None
+        self._callers = {}  # calls that still run have the old ones: a new broker gives the same prefixes again
+        if self.server is not None:
+            self.server.interrupted()
+
+    # Answers. For a connection that is gone they are dropped: so is whoever waited for them.
+
+    def answer(self, call: Call, connection: Connection, value: Raw) -> None:
+        if connection is self._connection:
+            frame = connection.codec.result_frame(call, value)
+            if len(frame) - HEADER_SIZE > connection.send_limit:
+                reason = over_frame_limit(frame, connection, f"the result of '{call.object_name}.{call.method}'")
+                self.fail(call, connection, "too_large", reason)
+            else:
+                connection.send_frame(frame)
+
+    def item_frame(self, call: Call, connection: Connection, value: Raw) -> bytes:
+        """The next value of a stream, for `send_item`; its length is the credit that it takes. Raises ItemTooLarge.
+
+        It touches nothing of the session, so that a thread may do it.
+        """
+        frame = connection.codec.encode(Item(call.call_id, value))
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            raise ItemTooLarge(over_frame_limit(frame, connection, f"an item of '{call.object_name}.{call.method}'"))
+        return frame
+
+    def send_item(self, connection: Connection, frame: bytes) -> None:
+        if connection is self._connection:
+            connection.send_frame(frame)
+
+    def end_stream(self, call: Call, connection: Connection) -> None:
+        if connection is self._connection:
+            connection.send(Result(call.call_id, call.object_name, connection.codec.null, ended=True))
+
+    def fail(
+        self,
+        call: Call,
+        connection: Connection,
+        code: str,
+        message: str,
+        *,
+        type: str = "",
+        data: Raw | UnsetType = UNSET,
+    ) -> None:
+        if connection is not self._connection:
+            return
+        message = message.encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
+        error = Error(call.call_id, call.object_name, message, code=code, type=type[:256], data=data, delivered="yes")
+        frame = connection.codec.encode(error)
+        if len(frame) - HEADER_SIZE > connection.send_limit:  # its data is too much
+            frame = connection.codec.encode(
+                Error(call.call_id, call.object_name, message, code=code, type=type[:256], delivered="yes")
+            )
+        connection.send_frame(frame)
+
+    # What arrives
+
+    def call(self, call: Call, size: int) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if self.server is not None:
+            self.server.call(call, connection)
+        else:
+            self.fail(call, connection, "no_such_object", f"No such object '{call.object_name}'")
+
+    def cancel(self, cancel: Cancel, size: int) -> None:
+        if self.server is not None:
+            self.server.cancel(cancel.call_id)
+
+    def credit(self, credit: Credit, size: int) -> None:
+        if self.server is not None:
+            self.server.credit(credit.call_id, credit.bytes)
+
+    def caller(self, caller: Caller, size: int) -> None:
+        self._callers[caller.prefix] = caller
+
+    def caller_gone(self, gone: CallerGone, size: int) -> None:
+        self._callers.pop(gone.prefix, None)
+
+    @property
+    def caller_of(self) -> Callable[[str], Caller | None]:
+        """Tells who made a call of this connection, by its id, also later; None where the broker does not tell."""
+        return partial(_caller_of, self._callers)
+
+
+def _caller_of(callers: dict[str, Caller], call_id: str) -> Caller | None:
+    prefix, dot, _ = call_id.partition(".")
+    return callers.get(prefix + dot)
+
+
+class _Registration:
+    """The reply to one `RegisterObject`."""
+
+    def __init__(self, serving: Serving, name: str) -> None:
+        self._serving = serving
+        self._name = name
+
+    def done(self) -> bool:
+        return self._serving.server is None or self._name not in self._serving.exposed
+
+    def set_result(self, result: Any, /) -> None:
+        self._tell(None)
+
+    def set_exception(self, exception: IPCError, /) -> None:
+        if not isinstance(exception, ConnectionLost):  # then the next connection registers again
+            self._tell(exception)
+
+    def _tell(self, error: IPCError | None) -> None:
+        if self._serving.server is not None:
+            self._serving.server.registered(self._name, error)
+
+
+def over_frame_limit(frame: bytes, connection: Connection, what: str) -> str:
+    return f"{what} takes {len(frame) - HEADER_SIZE} bytes, over the limit of {connection.send_limit} bytes"
