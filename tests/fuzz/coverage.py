@@ -1,0 +1,72 @@
+"""What the inputs have reached, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ipc_broker.messages import Error
+from ipc_broker.protocol.codec import Decoded
+from tests.fuzz.inputs import Input
+
+
+class Coverage:
+    def __init__(self) -> None:
+        self.inputs: Counter[str] = Counter()
+        """By their target and its state."""
+        self.changes: Counter[str] = Counter()
+        """What was done to them."""
+        self.messages: Counter[str] = Counter()
+        """What the fuzzed side understood, by type; `Invalid` is what it refused."""
+        self.refusals: Counter[str] = Counter()
+        """The errors that were sent meanwhile, by their code."""
+        self.ends: Counter[str] = Counter()
+        """What became of the fuzzed connection, and of the words."""
+        self._fuzzing = False
+
+    def played(self, given: Input) -> None:
+        self.inputs[given.target] += 1
+        self.changes.update(given.labels or ("none",))
+
+    @contextmanager
+    def fuzzing(self) -> Iterator[None]:
+        """While an input is given: only then are messages counted."""
+        self._fuzzing = True
+        try:
+            yield
+        finally:
+            self._fuzzing = False
+
+    def count_messages(self, brain: Any) -> None:
+        """Of a router or a session, from now on."""
+        brain._handlers = _Counted(brain._handlers, self)
+
+    def taken(self, kind: type) -> None:
+        if self._fuzzing:
+            self.messages[kind.__name__] += 1
+
+    def sent(self, message: Decoded) -> None:
+        if isinstance(message, Error):
+            self.refusals[message.code or "without a code"] += 1
+
+    def report(self) -> str:
+        lines = []
+        for title in ("inputs", "changes", "messages", "refusals", "ends"):
+            counter: Counter[str] = getattr(self, title)
+            counts = ", ".join(f"{name} {count:,}" for name, count in counter.most_common())
+            lines.append(f"{title}: {counts}")
+        return "\n".join(lines)
+
+
+class _Counted(dict[type, Any]):
+    """The handlers of a brain; each look for one is a message."""
+
+    def __init__(self, handlers: dict[type, Any], coverage: Coverage) -> None:
+        super().__init__(handlers)
+        self._coverage = coverage
+
+    def __getitem__(self, kind: type) -> Any:
+        self._coverage.taken(kind)
+        return super().__getitem__(kind)

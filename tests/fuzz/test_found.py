@@ -1,0 +1,55 @@
+"""What fuzzing has found, each as small as it can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipc_broker.cli.signature import UsageError, parse_arguments
+from tests.memory import Bus, RawPeer, extended_peer
+from tests.messages import call, error_of, event, publish, subscribe
+
+
+@pytest.mark.parametrize("pid", [10**30, -1])
+def test_a_hello_with_a_process_id_that_there_is_not_is_refused(pid: int) -> None:
+    """The broker could not have told any worker who calls: no encoding has that number."""
+    peer = RawPeer(Bus())
+    assert "pid" in str(error_of(peer.hello(pid=pid))["message"])
+
+
+def test_a_peer_without_hello_gets_no_items_even_if_it_gives_credit() -> None:
+    bus = Bus()
+    worker, seed = extended_peer(bus, "logs"), RawPeer(bus)
+    asked = call("1", "logs", "tail")
+    asked["Call"]["credit"] = 1000
+    seed.send(asked)
+    given = worker.receive()[-1]["Call"]
+    assert "credit" not in given
+    worker.send({"Item": {"call_id": given["call_id"], "value": 1}})
+    worker.receive()
+    assert all("Item" not in message for message in seed.receive())
+
+
+def test_a_peer_without_hello_has_no_patterns_even_if_it_gives_an_id() -> None:
+    bus = Bus()
+    publisher, seed = RawPeer(bus), RawPeer(bus)
+    asked = subscribe("sensor.*", "x")
+    asked["Subscribe"] |= {"id": 1, "credit": 1000, "overflow": "latest"}
+    seed.send(asked)
+    assert seed.receive() == [{"Subscribed": {"object_name": "sensor.*", "topic": "x"}}]
+    publisher.send(publish("sensor.1", "x", 1), publish("sensor.*", "x", 2))
+    assert seed.receive() == [event("sensor.*", "x", 2)]
+
+
+def test_an_integer_may_have_any_number_of_leading_zeros() -> None:
+    assert parse_arguments(["(iiii)", "0" * 5000, "+" + "0" * 5000 + "7", "-" + "0" * 5000 + "7", "-0"]) == [
+        0,
+        7,
+        -7,
+        0,
+    ]
+    with pytest.raises(UsageError, match="64-bit"):
+        parse_arguments(["i", "1" + "0" * 5000])
+    assert parse_arguments(["(ii)", str(2**63 - 1), str(-(2**63))]) == [2**63 - 1, -(2**63)]
+    for beyond in (2**63, -(2**63) - 1, 10**19):
+        with pytest.raises(UsageError, match="64-bit"):
+            parse_arguments(["i", str(beyond)])
