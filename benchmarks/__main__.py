@@ -20,6 +20,8 @@ from .commands import CommandLine
 from .events import Events
 from .figures import Figure, Round, samples_of, summarise
 from .floor import P50, P99, Floor
+from .patterns import Patterns
+from .payloads import Payloads
 from .processes import BenchmarkFailed, Bus, Processes
 from .report import Environment, Report
 
@@ -53,6 +55,9 @@ def benchmarks(rounds: int, *, quick: bool) -> list[Benchmark]:
         Bare(),
         Events(subscribers=(1,), goal=450_000),
         Events(subscribers=(4, 4), goal=1_000_000),
+        Payloads("large", "1 MiB payloads, MB/s both ways"),
+        Payloads("stream", "items/s of a stream"),
+        Patterns(),
         CommandLine(pairs=3 if quick else max(5, -(-PAIRS // rounds))),
     ]
 

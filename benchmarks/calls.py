@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import AsyncIterator
 
 import msgspec
 import uvloop
@@ -32,6 +33,13 @@ RESULT = {"sum": 42}
 class Calculator:
     async def add(self, a: int, b: int) -> dict[str, int]:
         return {"sum": a + b}
+
+    async def echo(self, data: bytes) -> bytes:
+        return data
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
 
 
 class SequentialCalls:

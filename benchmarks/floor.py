@@ -20,8 +20,7 @@ from pathlib import Path
 import msgspec
 
 from ipc_broker.messages import Call, Result
-from ipc_broker.protocol.codec import encode
-from ipc_broker.protocol.payload import encode_payload
+from ipc_broker.protocol.encodings import JSON
 
 from .figures import Figure
 from .latency import Latencies, latencies_of
@@ -32,8 +31,8 @@ WARM_UP = 200
 P50 = Figure("floor-p50", "floor p50, us")
 P99 = Figure("floor-p99", "floor p99, us")
 
-_CALL = encode(Call("12.123456", "math", "add", encode_payload({"a": 10, "b": 32})))
-_RESULT = encode(Result("12.123456", "math", encode_payload({"sum": 42})))
+_CALL = JSON.encode(Call("12.123456", "math", "add", JSON.encode_payload({"a": 10, "b": 32})))
+_RESULT = JSON.encode(Result("12.123456", "math", JSON.encode_payload({"sum": 42})))
 
 
 class Floor:
