@@ -11,7 +11,7 @@ from struct import pack
 import msgspec
 
 from tests.fuzz.corpus import KINDS, inner_of
-from tests.fuzz.wire import Map, Spelled, Tree
+from tests.fuzz.wire import Map, Spelled, Tree, copy_of
 
 FIELDS = (
     "call_id",
@@ -118,7 +118,7 @@ def other_field(rng: Random, body: Map, other: Map) -> None:
 
 
 def other_value(rng: Random, body: Map, other: Map) -> None:
-    _replace(rng, body, rng.choice(_OTHERS))
+    _replace(rng, body, copy_of(rng.choice(_OTHERS)))
 
 
 def extreme_number(rng: Random, body: Map, other: Map) -> None:
@@ -162,19 +162,19 @@ def field_twice(rng: Random, body: Map, other: Map) -> None:
     if (place := _place(rng, body)) is not None:
         inner, index = place
         name, value = inner.pairs[index]
-        again = value if rng.random() < 0.5 else rng.choice((*_OTHERS, *_NAMES[:8]))
+        again = copy_of(value if rng.random() < 0.5 else rng.choice((*_OTHERS, *_NAMES[:8])))
         inner.pairs.insert(rng.randrange(len(inner.pairs) + 1), (name, again))
 
 
 def type_twice(rng: Random, body: Map, other: Map) -> None:
     if body.pairs and other.pairs:
         name, inner = other.pairs[0]
-        body.pairs.append((name if rng.random() < 0.5 else body.pairs[0][0], inner))
+        body.pairs.append((name if rng.random() < 0.5 else body.pairs[0][0], copy_of(inner)))
 
 
 def unknown_field(rng: Random, body: Map, other: Map) -> None:
     if (inner := inner_of(body)) is not None:
-        inner.pairs.insert(rng.randrange(len(inner.pairs) + 1), ("unknown", rng.choice((*_OTHERS, *EXTREMES))))
+        inner.pairs.insert(rng.randrange(len(inner.pairs) + 1), ("unknown", copy_of(rng.choice((*_OTHERS, *EXTREMES)))))
 
 
 def deep(rng: Random, body: Map, other: Map) -> None:
@@ -213,10 +213,11 @@ def shuffled(rng: Random, body: Map, other: Map) -> None:
 def values_of_another(rng: Random, body: Map, other: Map) -> None:
     inner, others = inner_of(body), inner_of(other)
     if inner is not None and others is not None and others.pairs:
-        known = dict(others.pairs) if all(type(name) is str for name, _ in others.pairs) else {}
+        known = {name: copy_of(value) for name, value in others.pairs if type(name) is str}
         inner.pairs[:] = [(name, known.get(name, value) if type(name) is str else value) for name, value in inner.pairs]
         if rng.random() < 0.3:
-            inner.pairs.append(rng.choice(others.pairs))
+            name, value = rng.choice(others.pairs)
+            inner.pairs.append((name, copy_of(value)))
 
 
 MUTATIONS: tuple[Callable[[Random, Map, Map], None], ...] = (
@@ -225,7 +226,7 @@ MUTATIONS: tuple[Callable[[Random, Map, Map], None], ...] = (
     *(no_text, extension) * 2,
     *(deep, large, as_list),
 )
-"""They change the first message in place; of the second they take."""
+"""They change the first message in place, and take copies of parts of the second."""
 
 
 def _place(rng: Random, body: Map) -> tuple[Map, int] | None:

@@ -72,7 +72,7 @@ class Broker:
         raise_descriptor_limit()
         loop = asyncio.get_running_loop()
         identity = Identity(version=VERSION, epoch=os.urandom(8).hex(), pid=os.getpid())
-        self._router = Router(identity, self.config.limits, loop.time())
+        self._router = Router(identity, self.config.limits, loop.time(), lambda: os.urandom(12).hex())
         try:
             for text in self.config.listen:
                 self._listeners.append(await listen(parse_address(text), lambda: _PeerProtocol(self)))

@@ -16,8 +16,9 @@ from .peer import Peer
 
 logger = logging.getLogger("ipc_broker")
 
-OVERRUN = 1024 * 1024
-"""Bytes that a publisher may send after `Pause`: what was on its way when it was told."""
+OVERRUN = 16 * 1024 * 1024
+"""Bytes that a publisher may send after `Pause`: what was on its way when it was told, which the kernel's buffers of a TCP
+connection bound. Less would stop reading from one that obeys, and with that what it says as a subscriber."""
 
 
 class Backpressure:

@@ -109,7 +109,7 @@ class Driver:
             peer.send_frame(frame)
             if hello is not None:
                 # Not earlier: what has been sent until now is the seed's protocol.
-                self._extend(peer, hello, agreed)
+                self._extend(peer, hello, agreed, now)
 
     def _refuse(self, peer: Peer, call: Call, code: str, message: str) -> None:
         self._router.refuse(peer, call.call_id, BROKER_OBJECT, code, message)
@@ -135,17 +135,21 @@ class Driver:
             max_frame=self._router.limits.max_frame,
             prefix=f"{peer.id}.",
             epoch=identity.epoch,
-            session=f"{identity.epoch}-{peer.id}",
+            session=self._router.new_token(),
             version=identity.version,
             pid=identity.pid,
         )
         return welcome, hello
 
-    def _extend(self, peer: Peer, hello: Hello, welcome: Welcome) -> None:
+    def _extend(self, peer: Peer, hello: Hello, welcome: Welcome, now: float) -> None:
         peer.name = hello.name
         if peer.credentials.pid is None and hello.pid > 0:
             peer.credentials = msgspec.structs.replace(peer.credentials, pid=hello.pid)
-        peer.resumes = self._router.events.sessions.find(hello.session)
+        if hello.session:
+            # A client that comes back knows earlier than we that its connection was lost.
+            for earlier in [one for one in self._router.peers if one.token == hello.session]:
+                self._router.retire(earlier, now)
+            peer.resumes = self._router.events.sessions.find(hello.session)
         longest = min(hello.max_frame, welcome.max_frame)
         peer.extend(
             welcome.prefix, welcome.session, frozenset(welcome.features), welcome.encoding, longest, welcome.max_frame

@@ -58,8 +58,12 @@ _LONGEST_TEXT = 2048  # of an error's message, which may quote what was sent: th
 class Router:
     """See the module. What concerns calls is in `calls` and `streams`, events in `events`, the object `rob` in `driver`."""
 
-    def __init__(self, identity: Identity, limits: Limits, now: float) -> None:
+    def __init__(
+        self, identity: Identity, limits: Limits, now: float, new_token: Callable[[], str] | None = None
+    ) -> None:
+        """`new_token` makes the token of a session, that nobody can guess; without it tokens are counted."""
         self.identity = identity
+        self.new_token = new_token if new_token is not None else self._count_token
         self.limits = limits
         self.started = now
         self.totals = Totals()
@@ -72,6 +76,7 @@ class Router:
         self.events = Events(self)
         self.driver = Driver(self)
         self._last_id = 0
+        self._last_token = 0
         self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
             Call: self.calls.call,
             Result: self.calls.answer,
@@ -97,6 +102,10 @@ class Router:
         self.peers.add(peer)
         self.totals.connections += 1
         return peer
+
+    def _count_token(self) -> str:
+        self._last_token += 1
+        return f"{self.identity.epoch}-{self._last_token}"
 
     def handle(self, peer: Peer, message: Message | Invalid, frame: bytes, now: float) -> None:
         """`message` and `frame` as `Peer.connection.receive_data` gave them."""

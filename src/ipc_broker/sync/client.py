@@ -15,9 +15,10 @@ from ..messages import Welcome
 from ..session import BROKER_OBJECT, Agreement
 from ..session.streams import Incoming
 from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
-from .link import Answer, Link, deadline_in
+from .link import Link
 from .stream import Stream
 from .subscription import Subscription
+from .waiting import Answer, deadline_in
 
 T = TypeVar("T")
 

@@ -6,7 +6,6 @@ for, it hands the lead to one of the followers. All times are deadlines of `time
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -24,6 +23,7 @@ from ..session import ClientSubscription, Session, Settings, deadline_exceeded
 from ..session.settings import FEATURES
 from ..session.streams import Incoming
 from .transport import Transport, open_transport
+from .waiting import Answer, deadline_in, lock_timeout
 
 _CLOSING = State.CLOSING
 
@@ -33,33 +33,6 @@ LOOK_EVERY = 64 * 1024
 _LONGEST_LOOK = 64  # reads; others may wait for what comes then, and ask for more without end
 
 _RETRY = 0.05  # seconds, while the kernel does not take what is to be sent
-
-
-class Answer:
-    """The reply to one question (`session.Reply`)."""
-
-    __slots__ = ("_done", "exception", "value")
-
-    def __init__(self) -> None:
-        self._done = False
-        self.value: Any = None
-        self.exception: BaseException | None = None
-
-    def done(self) -> bool:
-        return self._done
-
-    def set_result(self, result: Any, /) -> None:
-        self.value = result
-        self._done = True
-
-    def set_exception(self, exception: BaseException, /) -> None:
-        self.exception = exception
-        self._done = True
-
-    def result(self) -> Any:
-        if self.exception is not None:
-            raise self.exception
-        return self.value
 
 
 class Link:
@@ -272,7 +245,7 @@ class Link:
                         called.acquire()
                         self._followers.append((done, called))
                 if called is not None:
-                    was_called = called.acquire(timeout=_lock_timeout(until))
+                    was_called = called.acquire(timeout=lock_timeout(until))
                 elif self._lead(done, until):
                     return True
             finally:  # Ctrl-C may come anywhere
@@ -369,7 +342,7 @@ class Link:
     def _flush(self, deadline: float | None) -> None:
         """Raises TimeoutError when the kernel does not take all in time; the next flush goes on with the rest."""
         while True:
-            if not (self._sending.acquire(blocking=False) or self._sending.acquire(timeout=_lock_timeout(deadline))):
+            if not (self._sending.acquire(blocking=False) or self._sending.acquire(timeout=lock_timeout(deadline))):
                 raise TimeoutError(f"the broker at {self.address} takes nothing")
             try:
                 rest, self._left_behind = self._left_behind, False
@@ -421,13 +394,3 @@ class Link:
             notice = self._notices.popleft()
             what = notice.message if isinstance(notice, Error) else f"what came is no message: {notice.reason}"
             logging.getLogger("ipc_broker").warning("%s %s", self.address, what)
-
-
-def deadline_in(timeout: float | None, now: float | None = None) -> float | None:
-    if timeout is None or timeout == math.inf:
-        return None
-    return (time.monotonic() if now is None else now) + timeout
-
-
-def _lock_timeout(deadline: float | None) -> float:
-    return -1 if deadline is None else min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)

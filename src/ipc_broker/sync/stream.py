@@ -9,7 +9,8 @@ from typing import Any, Generic, Self, TypeVar, cast
 from ..session import deadline_exceeded
 from ..session.streams import Incoming
 from ..session.values import value_of
-from .link import Link, deadline_in
+from .link import Link
+from .waiting import deadline_in
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from ..errors import ClientClosed
 from ..events import Event, Gap
 from ..session import ClientSubscription
-from .link import deadline_in
+from .waiting import deadline_in
 
 if TYPE_CHECKING:
     from .client import Client
