@@ -218,7 +218,10 @@ class CallerGone(Struct, frozen=True, gc=False):
 
 
 class Goodbye(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Whoever closes the connection in good order says so first: a client's last will is then not published."""
+    """Whoever closes the connection in good order says so first: a client's last will is then not published.
+
+    To the broker: it closes the connection then, so that nothing of what was said before is lost.
+    """
 
     reason: str = ""
 

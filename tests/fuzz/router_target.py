@@ -6,6 +6,7 @@ All ids are the same for every input, so that one alone does what it does among 
 
 from __future__ import annotations
 
+import hashlib
 from random import Random
 
 from ipc_broker.config import Limits
@@ -44,6 +45,17 @@ LIMITS = Limits(
     retained=4096,
     resume=30.0,
 )
+
+
+class _Tokens:
+    """Tokens of sessions that no input can have guessed, the same in every run."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __call__(self) -> str:
+        self._last += 1
+        return hashlib.sha256(b"%d" % self._last).hexdigest()[:24]
 
 
 class Player:
@@ -92,7 +104,7 @@ class RouterTarget:
     def __init__(self, coverage: Coverage) -> None:
         self.coverage = coverage
         self.now = 1000.0
-        self.router = router = Router(Identity("1.2.3", "epoch", 4711), LIMITS, self.now)
+        self.router = router = Router(Identity("1.2.3", "epoch", 4711), LIMITS, self.now, _Tokens())
         coverage.count_messages(router)
         self.caller = self._extended(JSON, "caller")
         self.worker = self._extended(MSGPACK, "worker", RegisterObject("probe"))

@@ -395,4 +395,4 @@ class RouterModel(RuleBasedStateMachine):
 
 
 TestRouterModel = RouterModel.TestCase
-TestRouterModel.settings = settings(max_examples=150, stateful_step_count=50, deadline=None, derandomize=True)
+TestRouterModel.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, derandomize=True)

@@ -82,7 +82,7 @@ class Busy:
         session.unsubscribe(session.subscribe("sensor", "x", RecordingSink(), Answer()), self.answers[5], NOW)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     encoding=st.sampled_from(["json", "msgpack", "seed"]),
     first=st.lists(MESSAGES, max_size=25),
@@ -117,7 +117,7 @@ def test_any_messages_in_any_order_leave_the_session_at_work(
     assert answer.value == 42
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=60), encoding=st.sampled_from(["json", "msgpack"]))
 def test_any_bytes_in_a_frame_leave_the_session_at_work(body: bytes, encoding: str) -> None:
     broker, answer = ScriptedBroker(), Answer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -197,10 +198,14 @@ class Link:
             await asyncio.wait([self._reconnecting])
         protocol = self._protocol
         if protocol is not None:
-            self.session.say_goodbye()
+            goodbye = self.session.say_goodbye()
             protocol.transport.write(self.session.data_to_send())
             self._protocol = None
             self.session.connection_lost("the client was closed")
+            if goodbye:  # the broker closes the connection when it has read that
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_TIMEOUT):
+                        await protocol.ended.wait()
             protocol.transport.close()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT):

@@ -238,8 +238,10 @@ class Router:
     # Those who leave, and those who talk nonsense
 
     def _goodbye(self, peer: Peer, goodbye: Goodbye, frame: bytes, now: float) -> None:
+        """Closed from here: what a client has not read when it closes would take its goodbye away on some systems."""
         peer.will = None
         peer.features -= {"resume"}
+        self.retire(peer, now)
 
     def _invalid(self, peer: Peer, message: Invalid, frame: bytes, now: float) -> None:
         self.totals.invalid_messages += 1

@@ -162,10 +162,12 @@ class Session:
         self.serving.connection_lost()
         self._set_paused(False)
 
-    def say_goodbye(self) -> None:
-        """The connection will be closed in good order."""
-        if self.connection is not None and self.ready and self.welcome is not None:
-            self.connection.send(Goodbye())
+    def say_goodbye(self) -> bool:
+        """The connection is to be closed in good order. True: the broker will do it; False: it knows no goodbye."""
+        if self.connection is None or not self.ready or self.welcome is None:
+            return False
+        self.connection.send(Goodbye())
+        return True
 
     def _open(self, welcome: Welcome | None) -> None:
         connection = self.connection

@@ -27,6 +27,9 @@ from .waiting import Answer, deadline_in, lock_timeout
 
 _CLOSING = State.CLOSING
 
+CLOSE_TIMEOUT = 1.0
+"""Seconds that the broker has to close a connection to which goodbye was said."""
+
 LOOK_EVERY = 64 * 1024
 """Bytes published after which it is looked whether the broker asks for a pause."""
 
@@ -211,11 +214,21 @@ class Link:
         return self._leading
 
     def say_goodbye(self) -> None:
-        """The connection will be closed in good order; what is queued is sent, if that goes at once."""
-        if not self.closed and self.session.ready:
+        """For a connection to be closed in good order: the broker closes it when it has read that, or we after a while."""
+        if self.closed or not self.session.ready:
+            return
+        leads = False
+        try:
             with self._lock:
-                self.session.say_goodbye()
+                if self.session.say_goodbye() and not self._leading:
+                    leads = self._leading = True
             self._flush_now()
+            deadline = time.monotonic() + CLOSE_TIMEOUT
+            while leads and self.session.connection is not None and time.monotonic() < deadline:
+                self._read(deadline)
+        finally:
+            if leads:
+                self._hand_over()
 
     def close(self) -> None:
         """May be called again, and from any thread; those that wait learn it."""
