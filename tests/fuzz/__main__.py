@@ -18,15 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else secrets.randbits(32)
     print(f"seed {seed}", flush=True)
-    runner = Runner(seed)
+    runner = Runner(seed, told=lambda fault: print(f"\n{describe(fault, seed)}\n", file=sys.stderr, flush=True))
     if given.only is not None:
         print(runner.input(given.only))
         outcome = runner.play(given.only, 1)
     else:
         outcome = runner.play(given.first, given.inputs, lambda line: print(line, flush=True))
     print(report(outcome))
-    for fault in outcome.faults:
-        print(f"\n{describe(fault, seed)}", file=sys.stderr)
     return 1 if outcome.faults else 0
 
 

@@ -77,8 +77,16 @@ class Outcome:
 
 
 class Runner:
-    def __init__(self, seed: int, targets: dict[str, tuple[Callable[[Coverage], Target], float]] = TARGETS) -> None:
+    """`told` hears of every fault at once: a run may be ended before its report."""
+
+    def __init__(
+        self,
+        seed: int,
+        targets: dict[str, tuple[Callable[[Coverage], Target], float]] = TARGETS,
+        told: Callable[[Fault], None] = lambda fault: None,
+    ) -> None:
         self._seed = seed
+        self._told = told
         self._makers = targets
         self._names = list(targets)
         self._weights = [share for _, share in targets.values()]
@@ -121,7 +129,7 @@ class Runner:
             outcome.blocks = blocks, _blocks()
             if outcome.blocks[1] - blocks > BLOCKS_FOR_NOTHING:
                 error = f"memory grows: {blocks:,} blocks after {count // 5:,} inputs, {outcome.blocks[1]:,} at the end"
-                outcome.faults.append(Fault(first + count - 1, None, error, "memory"))
+                self._found(Fault(first + count - 1, None, error, "memory"))
         outcome.seconds = time.perf_counter() - started
         return outcome
 
@@ -158,7 +166,11 @@ class Runner:
         where = f"{type(error).__name__} at {where}"
         if all(known.where != where for known in self.outcome.faults):
             text = "".join(traceback.format_exception(error))
-            self.outcome.faults.append(Fault(number, given, text, where))
+            self._found(Fault(number, given, text, where))
+
+    def _found(self, fault: Fault) -> None:
+        self.outcome.faults.append(fault)
+        self._told(fault)
 
     def _drop(self, name: str) -> None:
         """The next input for it finds a new one."""
