@@ -288,9 +288,9 @@ class Welcome(Struct, frozen=True, gc=False):
 
     encoding: str
     features: tuple[str, ...]
-    max_frame: int
-    prefix: str
+    max_frame: Count
+    prefix: Name
     epoch: str
-    session: str
+    session: Name
     version: str
     pid: int

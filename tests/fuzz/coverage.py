@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ipc_broker.errors import CallError
 from ipc_broker.messages import Error
 from ipc_broker.protocol.codec import Decoded
 from tests.fuzz.inputs import Input
+
+_CODES = {"without a code"} | {kind.code for kind in CallError.__subclasses__()} | {"name_taken"}
 
 
 class Coverage:
@@ -49,7 +52,8 @@ class Coverage:
 
     def sent(self, message: Decoded) -> None:
         if isinstance(message, Error):
-            self.refusals[message.code or "without a code"] += 1
+            code = message.code or "without a code"
+            self.refusals[code if code in _CODES else "another code"] += 1
 
     def report(self) -> str:
         lines = []

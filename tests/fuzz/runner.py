@@ -203,7 +203,7 @@ def _shown(piece: bytes) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 4000 else f"{text[:2000]} ... {text[-2000:]}"
+    return text if len(text) <= 1000 else f"{text[:500]} ... {text[-500:]}"
 
 
 def _blocks() -> int:

@@ -13,6 +13,7 @@ from ipc_broker.messages import Call, Error, Invalid, Registered, Result, Subscr
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.encodings import ENCODINGS, JSON
+from ipc_broker.protocol.framing import SEED_MAX_FRAME
 from ipc_broker.session import Session, Settings
 from ipc_broker.session.streams import Incoming
 from ipc_broker.session.subscriptions import ClientSubscription
@@ -256,7 +257,8 @@ class SessionTarget:
             session.handle_timer(NOW + choices.choice((0.3, 6.0)))
         session.data_to_send()
         fatal = any(isinstance(notice, Invalid) and notice.fatal for notice in one.notices)
-        if session.ready and not fatal and inputs.is_whole(given.pieces) and session.welcome is not None:
+        takes_calls = session.ready and session.welcome is not None and session.welcome.max_frame >= SEED_MAX_FRAME
+        if takes_calls and not fatal and inputs.is_whole(given.pieces):
             self._ask_again(one)
         self.coverage.ends["closed" if fatal else "stayed"] += 1
         one.lose()

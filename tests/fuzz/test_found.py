@@ -7,6 +7,9 @@ import pytest
 from ipc_broker.cli.signature import UsageError, parse_arguments
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error_of, event, publish, subscribe
+from tests.recording import Answer, RecordingSink
+from tests.seed.frames import Json
+from tests.session.scripted import ScriptedBroker
 
 
 @pytest.mark.parametrize("pid", [10**30, -1])
@@ -53,3 +56,25 @@ def test_an_integer_may_have_any_number_of_leading_zeros() -> None:
     for beyond in (2**63, -(2**63) - 1, 10**19):
         with pytest.raises(UsageError, match="64-bit"):
             parse_arguments(["i", str(beyond)])
+
+
+@pytest.mark.parametrize("field", [{"max_frame": -1}, {"prefix": "x" * 2000}, {"session": "x" * 2000}])
+def test_a_welcome_that_makes_no_sense_is_none(field: dict[str, Json]) -> None:
+    """A client takes it for a broker that knows no hello, and what it says still has a sense."""
+    broker = ScriptedBroker()
+    broker.open(**field)
+    assert broker.session.ready
+    assert broker.session.welcome is None
+
+
+def test_a_subscription_that_missed_more_than_can_be_said_comes_back_all_the_same() -> None:
+    broker = ScriptedBroker(encodings=("json",))
+    broker.open()
+    subscription = broker.session.subscribe("sensor", "x", RecordingSink(), Answer())
+    most = 2**53 - 1
+    for _ in range(2):
+        broker.give({"Missed": {"subscription": subscription.id, "count": most}})
+    broker.lose()
+    broker.open()
+    [asked] = [message["Subscribe"] for message in broker.sent() if "Subscribe" in message]
+    assert asked["seen"] == most

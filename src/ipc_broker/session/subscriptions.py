@@ -18,6 +18,9 @@ WINDOW = 512 * 1024
 GRANT = 64 * 1024
 """Bytes that are given back at once: the next events are to be under way before the last are consumed."""
 
+MOST_SEEN = 2**53 - 1
+"""What a message can say."""
+
 
 class ClientSubscription:
     """One subscription, over all its connections. The shell tells it what was `taken`."""
@@ -49,7 +52,7 @@ class ClientSubscription:
     def message(self, *, resumes: bool) -> Subscribe:
         """What asks the broker for it on a new connection."""
         self._credit_due = 0
-        seen = self.seen if resumes else None
+        seen = min(self.seen, MOST_SEEN) if resumes else None
         return Subscribe(*self.key, self.id, max(WINDOW - self._held, 0), self.group, self.overflow, seen)
 
     def deliver(self, event: Event | Gap, count: int, size: int) -> None:
