@@ -49,6 +49,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     retained: Annotated[Positive, Meta(description="bytes of retained events, of all topics together")] = (
         64 * 1024 * 1024
     )
+    heartbeat: Annotated[
+        Seconds,
+        Meta(
+            description="seconds of silence after which a connection is given up, 0 for never; blocking clients decline"
+        ),
+    ] = 15.0
     resume: Annotated[
         Seconds, Meta(description="seconds for which what a lost connection's subscriptions miss is counted")
     ] = 30.0

@@ -199,6 +199,14 @@ class Resume(Struct, frozen=True, gc=False):
     """Broker to publisher: publish again."""
 
 
+class Ping(Struct, frozen=True, gc=False):
+    """Broker to client, over a connection from which nothing came for a while. Answered with `Pong` at once."""
+
+
+class Pong(Struct, frozen=True, gc=False):
+    """The answer to `Ping`: the client is still there."""
+
+
 class Caller(Struct, frozen=True, gc=False, omit_defaults=True):
     """Broker to worker, before the first call whose id begins with `prefix`: who calls.
 
@@ -246,6 +254,8 @@ Message = (
     | Missed
     | Pause
     | Resume
+    | Ping
+    | Pong
     | Caller
     | CallerGone
     | Goodbye
@@ -283,7 +293,8 @@ class Hello(Struct, frozen=True, gc=False):
 class Welcome(Struct, frozen=True, gc=False):
     """The broker's answer to `rob.hello`: what both sides use from now on.
 
-    `prefix` begins every call id of this client; `epoch` names this run of the broker, `session` this connection.
+    `prefix` begins every call id of this client; `epoch` names this run of the broker, `session` this connection. A client
+    with heartbeats to which nothing has come for `heartbeat_ms` may take the broker for gone; 0: never.
     """
 
     encoding: str
@@ -294,3 +305,4 @@ class Welcome(Struct, frozen=True, gc=False):
     session: Name
     version: str
     pid: int
+    heartbeat_ms: Count = 0

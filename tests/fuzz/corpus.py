@@ -21,11 +21,11 @@ from tests.seed.frames import golden
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Message)}
 BY_BROKER: tuple[str, ...] = (
     *("Result", "Call", "Event", "Error", "HasObjectResult", "Subscribed", "Registered", "Item", "Credit", "Cancel"),
-    *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Goodbye"),
+    *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Ping", "Goodbye"),
 )
 TO_BROKER: tuple[str, ...] = (
     *("Call", "Result", "Publish", "Error", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "Item"),
-    *("Credit", "EventCredit", "Cancel", "Goodbye"),
+    *("Credit", "EventCredit", "Cancel", "Pong", "Goodbye"),
 )
 
 ROB: dict[str, type | None] = {
@@ -67,7 +67,7 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "pid": (None, 0, 4711, 2**31 - 1),
     "reason": ("", "done"),
     "encodings": (["msgpack", "json"], ["json"], ["msgpack"], ["cbor", "json"], []),
-    "features": (["multiplex", "cancel", "caller", "streams", "flow", "resume"], ["resume"], ["nonsense"], []),
+    "features": (["multiplex", "cancel", "caller", "streams", "flow", "resume"], ["resume", "heartbeat"], ["nonsense"], []),
     "max_frame": (65_536, 64 * 1024 * 1024, 100, 2**53 - 1),
     "after": (None, "", "math"),
     "keep_calls": (True, False),
@@ -75,6 +75,7 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "epoch": ("e", "f", ""),
     "version": ("1.2.3",),
     "session": ("", "e-7"),
+    "heartbeat_ms": (0, 1, 15_000, 2**53 - 1),
 }
 _PAYLOADS: Sequence[Tree] = (
     None,

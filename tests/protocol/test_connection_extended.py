@@ -46,12 +46,13 @@ def comparable(received: Received) -> tuple[object, bytes]:
         (
             Role.BROKER,
             {
-                "Event", "HasObjectResult", "Subscribed", "Registered", "Missed", "Pause", "Resume", "Caller", "CallerGone",
+                "Event", "HasObjectResult", "Subscribed", "Registered", "Missed", "Pause", "Resume", "Ping",
+                "Caller", "CallerGone",
             },
         ),
         (
             Role.CLIENT,
-            {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit"},
+            {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong"},
         ),
     ],
 )  # fmt: skip

@@ -41,6 +41,7 @@ def test_hello_agrees_on_encoding_features_frame_and_prefix(bus: Bus) -> None:
         "session": "epoch-1",
         "version": IDENTITY.version,
         "pid": IDENTITY.pid,
+        "heartbeat_ms": 15_000,
     }
     second.hello()
     assert second.prefix != first.prefix

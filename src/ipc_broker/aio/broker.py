@@ -151,7 +151,8 @@ class Broker:
         for peer in woken:  # more may be appended on the way
             peer.shell.update(now)
         woken.clear()
-        if router.calls.deadlines.earliest < self._timer_at or router.events.has_deadlines:
+        if router.calls.deadlines.earliest < self._timer_at or router.events.has_deadlines or router.heartbeats.began:
+            router.heartbeats.began = False
             self._arm_timer()
         if self.closing and not router.calls.in_flight:
             self._idle.set()

@@ -43,6 +43,7 @@ class Link:
         self.session = Session(nonce=os.urandom(8).hex(), settings=Settings(name=name, pid=os.getpid()))
         self.session.on_notice = self._log_notice
         self.session.on_pause = self._paused
+        self.session.on_silence = self._end_silent
         self.closed = False
         self.loop: asyncio.AbstractEventLoop
         self.subscriptions: set[Ends] = set()
@@ -231,11 +232,14 @@ class Link:
         self._senseless = ""
         self.writable(True)
         opened.add_done_callback(self._opened)
-        self.session.connection_made(self.wake, opened)
+        self.session.connection_made(self.wake, opened, self.loop.time())
 
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
         if not opened.cancelled() and opened.exception() is None and self.session.ready:
             self._ready.set()
+            deadline = self.session.next_deadline()
+            if deadline is not None and deadline < self.next_timer:
+                self.arm_timer(deadline)
 
     def lost(self, protocol: _LinkProtocol, error: Exception | None) -> None:
         if protocol is not self._protocol:
@@ -257,6 +261,11 @@ class Link:
             self.flush()
         else:
             self._writable.clear()
+
+    def _end_silent(self, reason: str) -> None:
+        if self._protocol is not None:
+            self._senseless = reason
+            self._protocol.transport.abort()
 
     def _log_notice(self, notice: Error | Invalid) -> None:
         if isinstance(notice, Invalid):

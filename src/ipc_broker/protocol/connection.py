@@ -31,6 +31,8 @@ from ..messages import (
     Message,
     Missed,
     Pause,
+    Ping,
+    Pong,
     Publish,
     Registered,
     RegisterObject,
@@ -74,8 +76,8 @@ _KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
 }
 _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (Item, Credit, EventCredit, Cancel, Goodbye),
-    Role.CLIENT: (Item, Credit, Cancel, Caller, CallerGone, Missed, Pause, Resume, Goodbye),
+    Role.BROKER: (Item, Credit, EventCredit, Cancel, Pong, Goodbye),
+    Role.CLIENT: (Item, Credit, Cancel, Caller, CallerGone, Missed, Pause, Resume, Ping, Goodbye),
 }
 
 
@@ -125,6 +127,11 @@ class Connection:
     @property
     def frames_received(self) -> int:
         return self._reader.count
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Another one after anything has come, also a part of a frame."""
+        return self._reader.count, self._reader.missing
 
     @property
     def max_frame(self) -> int:

@@ -32,7 +32,7 @@ class FrameReader:
     every later `feed` gives nothing.
     """
 
-    __slots__ = ("_large", "_missing", "_tail", "count", "limit", "oversize")
+    __slots__ = ("_large", "_tail", "count", "limit", "missing", "oversize")
 
     def __init__(self, limit: int = SEED_MAX_FRAME) -> None:
         self.limit = limit
@@ -40,7 +40,7 @@ class FrameReader:
         self.count = 0  # of the frames that were complete
         self._tail: list[bytes] = []
         self._large: bytearray | None = None
-        self._missing = 0  # bytes that must come before it is worth looking again
+        self.missing = 0  # bytes that must come before it is worth looking again
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are now complete, headers included. Those that are `LARGE` may be bytearrays."""
@@ -50,8 +50,8 @@ class FrameReader:
             return self._feed_large(data, self._large)
         if self._tail:
             self._tail.append(data)
-            self._missing -= len(data)
-            if self._missing > 0:
+            self.missing -= len(data)
+            if self.missing > 0:
                 return []
             data = b"".join(self._tail)
             self._tail = []
@@ -77,7 +77,7 @@ class FrameReader:
             start = stop
         self.count += len(frames)
         if start < end:
-            self._missing = stop - end
+            self.missing = stop - end
             if stop - start > LARGE:
                 self._large = bytearray(data[start:])
             else:
@@ -85,12 +85,12 @@ class FrameReader:
         return frames
 
     def _feed_large(self, data: bytes, large: bytearray) -> list[bytes]:
-        if len(data) < self._missing:
+        if len(data) < self.missing:
             large += data
-            self._missing -= len(data)
+            self.missing -= len(data)
             return []
-        large += memoryview(data)[: self._missing]
-        rest = data[self._missing :]
+        large += memoryview(data)[: self.missing]
+        rest = data[self.missing :]
         self._large = None
         self.count += 1
         frame = cast(bytes, large)  # nobody has it but us, and nobody changes it any more

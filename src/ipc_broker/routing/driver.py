@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE_MARGIN = 8192
 """Bytes of an answer that are left for its call id and all else around a page of names."""
 
-FEATURES = frozenset({"multiplex", "cancel", "caller", "streams", "flow", "resume"})
+FEATURES = frozenset({"multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat"})
 
 MOST_WILL = 64 * 1024
 """Bytes of a last will: it is kept for as long as its connection."""
@@ -138,6 +138,7 @@ class Driver:
             session=self._router.new_token(),
             version=identity.version,
             pid=identity.pid,
+            heartbeat_ms=self._router.heartbeats.milliseconds,
         )
         return welcome, hello
 
@@ -154,6 +155,8 @@ class Driver:
         peer.extend(
             welcome.prefix, welcome.session, frozenset(welcome.features), welcome.encoding, longest, welcome.max_frame
         )
+        if "heartbeat" in peer.features:
+            self._router.heartbeats.watch(peer, now)
 
     def _list_objects(self, peer: Peer, args: Raw, now: float) -> list[str]:
         names = sorted([*self._router.names, BROKER_OBJECT])

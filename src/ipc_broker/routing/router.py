@@ -28,6 +28,7 @@ from ..messages import (
     Invalid,
     Item,
     Message,
+    Pong,
     Publish,
     Registered,
     RegisterObject,
@@ -38,6 +39,7 @@ from ..messages import (
 from .calls import Calls
 from .driver import Driver
 from .events import Events
+from .heartbeats import Heartbeats
 from .names import BROKER_OBJECT, MODES, Name, Names, Registration
 from .peer import Peer
 from .status import Identity as Identity
@@ -75,6 +77,7 @@ class Router:
         self.streams = Streams(self, self.calls)
         self.events = Events(self)
         self.driver = Driver(self)
+        self.heartbeats = Heartbeats(self)
         self._last_id = 0
         self._last_token = 0
         self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
@@ -90,6 +93,7 @@ class Router:
             HasObject: self._has_object,
             RegisterObject: self._register_object,
             RegisterService: self._register_service,
+            Pong: self._pong,
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
@@ -142,6 +146,12 @@ class Router:
             self.refuse(peer, None, BROKER_OBJECT, "overloaded", reason, about=about, subscription=subscription)
             self.retire(peer, now)
 
+    def give_up(self, peer: Peer, reason: str, now: float) -> None:
+        """The peer seems to be gone; should it not be, it learns why it is disconnected."""
+        logger.warning("%s is disconnected: %s", peer.describe(), reason)
+        peer.connection.send(Goodbye(reason))
+        self.retire(peer, now)
+
     def disconnect(self, peer: Peer, now: float) -> None:
         """The connection has ended, and what is queued for it goes. May be called again."""
         self._leave(peer, now)
@@ -150,6 +160,7 @@ class Router:
     def _leave(self, peer: Peer, now: float) -> None:
         if peer in self.peers:
             self.peers.remove(peer)
+            self.heartbeats.forget(peer)
             self._drop_all_of(peer, now)
 
     def written(self, peer: Peer, now: float) -> None:
@@ -162,12 +173,14 @@ class Router:
             self.calls.deadlines.next_deadline(),
             self.events.backpressure.next_deadline(),
             self.events.sessions.next_deadline(),
+            self.heartbeats.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         self.calls.handle_timer(now)
         self.events.handle_timer(now)
+        self.heartbeats.handle_timer(now)
 
     # Names
 
@@ -236,6 +249,9 @@ class Router:
         )
 
     # Those who leave, and those who talk nonsense
+
+    def _pong(self, peer: Peer, pong: Pong, frame: bytes, now: float) -> None:
+        """That it came is all that it says."""
 
     def _goodbye(self, peer: Peer, goodbye: Goodbye, frame: bytes, now: float) -> None:
         """Closed from here: what a client has not read when it closes would take its goodbye away on some systems."""

@@ -31,6 +31,8 @@ from ..messages import (
     Item,
     Missed,
     Pause,
+    Ping,
+    Pong,
     Registered,
     Result,
     Resume,
@@ -42,6 +44,7 @@ from ..protocol.codec import Codec, checked_name
 from ..protocol.connection import Connection, Role
 from ..protocol.encodings import JSON
 from ..protocol.framing import HEADER_SIZE
+from ..protocol.heartbeat import LOOKS, MOST_SILENT, Silence
 from .publisher import Publisher
 from .replies import PendingCalls, Questions, exception_of, name_taken, refusal
 from .serving import Serving, over_frame_limit
@@ -69,6 +72,8 @@ class Session:
         """The broker asks to publish nothing for now."""
         self.on_pause: Callable[[], None] | None = None  # also when the pause is over
         self.on_notice: Callable[[Error | Invalid], None] | None = None
+        self.on_silence: Callable[[str], None] | None = None
+        """The broker seems to be gone, for the reason that it is called with: the connection is to be ended."""
         self.late_answers = 0
         self.losses = 0
         """Connections that were lost."""
@@ -82,6 +87,9 @@ class Session:
         self.serving = Serving(self._questions)
         self.subscriptions = ClientSubscriptions(self._questions)
         self.publisher = Publisher(self, self._calls)
+        self._silence: Silence | None = None
+        self._look_every = 0.0
+        self._look_at = 0.0
         self._opened: Reply | None = None
         self._hello_id = ""
         serving, subscriptions = self.serving, self.subscriptions
@@ -102,6 +110,7 @@ class Session:
             HasObjectResult: self._has_object_result,
             Pause: self._pause,
             Resume: self._resume,
+            Ping: self._ping,
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
@@ -130,10 +139,11 @@ class Session:
 
     # The connection
 
-    def connection_made(self, wake: Callable[[], None], opened: Reply) -> None:
+    def connection_made(self, wake: Callable[[], None], opened: Reply, now: float = 0.0) -> None:
         """Opens a new connection; `opened` gets the `Welcome`, or None from a broker without our extensions."""
         self.connection = Connection(Role.CLIENT, wake, wake_every=WRITE_EARLY)
         self._opened = opened
+        self._look_at = now
         self._prefix = self._nonce
         self._hello_id = self.next_id()
         hello = self._settings.hello(self.welcome.session if self.welcome is not None else "")
@@ -152,6 +162,7 @@ class Session:
     def connection_lost(self, reason: str) -> None:
         """Ends all that waits for an answer, with `ConnectionLost`. Subscriptions and exposed objects stay for the next one."""
         self.connection = None
+        self._silence = None
         self.ready = False
         self.losses += 1
         if self._opened is not None and not self._opened.done():
@@ -177,6 +188,10 @@ class Session:
         self._prefix = welcome.prefix if welcome is not None else f"{self._nonce}."
         if welcome is not None:
             connection.extend(welcome.encoding, welcome.max_frame, self._settings.max_frame)
+            if welcome.heartbeat_ms and "heartbeat" in welcome.features:
+                self._silence = Silence(connection)
+                self._look_every = welcome.heartbeat_ms / 1000 / LOOKS
+                self._look_at += self._look_every
         self.ready = True
         self.serving.connection_made(connection)
         self.subscriptions.reopen_all(connection, extended=welcome is not None)
@@ -243,10 +258,17 @@ class Session:
             self.connection.send(Credit(call_id, size))
 
     def next_deadline(self) -> float | None:
-        return self._calls.next_deadline()
+        deadline = self._calls.next_deadline()
+        if self._silence is None:
+            return deadline
+        return self._look_at if deadline is None else min(deadline, self._look_at)
 
     def handle_timer(self, now: float) -> None:
         self._calls.expire(now)
+        if self._silence is not None and now >= self._look_at:
+            self._look_at = now + self._look_every
+            if self._silence.look() >= MOST_SILENT and self.on_silence is not None:
+                self.on_silence(f"nothing has come from it for {self._look_every * LOOKS:g} s")
 
     # Events
 
@@ -346,6 +368,10 @@ class Session:
 
     def _resume(self, message: Resume, size: int) -> None:
         self._set_paused(False)
+
+    def _ping(self, message: Ping, size: int) -> None:
+        if self.connection is not None:
+            self.connection.send(Pong())
 
     def _set_paused(self, paused: bool) -> None:
         if paused is not self.paused:

@@ -43,8 +43,8 @@ class Link:
 
     def __init__(self, address: Address, name: str, timeout: float | None) -> None:
         self.address = address
-        # It does not connect again: there is no session to be resumed.
-        features = tuple(feature for feature in FEATURES if feature != "resume")
+        # It does not connect again: there is no session to be resumed. Nor does it read while its threads are busy elsewhere.
+        features = tuple(feature for feature in FEATURES if feature not in ("resume", "heartbeat"))
         settings = Settings(name=name, pid=os.getpid(), features=features)
         self.session = Session(nonce=os.urandom(8).hex(), settings=settings)
         self._notices: deque[Error | Invalid] = deque()  # logged when no lock is held: a handler may use this client
