@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import time
 from contextlib import ExitStack
 
@@ -45,6 +47,45 @@ def test_every_caller_of_a_killed_worker_learns_it_at_once(bus: str) -> None:
         with pytest.raises(errors.NoSuchObject):
             client.call("gate", "wait", [1])
         assert client.call("rob", "stats")["calls_in_flight"] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be stopped there")
+def test_the_calls_of_a_frozen_worker_end(local_address: str) -> None:
+    with (
+        broker_at(local_address, "--limit-heartbeat", "1") as broker,
+        worker_at(local_address) as worker,
+        connect(local_address) as client,
+    ):
+        waiting = InThread(lambda: client.call("gate", "wait", [1], timeout=FOR_EVER))
+        worker.wait_for_line("1 calls wait", PATIENCE)
+        if sys.platform != "win32":
+            worker.send_signal(signal.SIGSTOP)
+            try:
+                assert isinstance(waiting.error(), errors.WorkerLost)
+                broker.wait_for_line("nothing has come from it for 1 s", PATIENCE)
+            finally:
+                worker.send_signal(signal.SIGCONT)
+            client.wait_for("math", PATIENCE)
+            assert client.object("math").add(a=1, b=2) == {"sum": 3}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be stopped there")
+def test_a_client_of_a_frozen_broker_learns_it(local_address: str) -> None:
+    async def call_for_ever() -> None:
+        async with ipc_broker.connect(local_address) as client:
+            calling = asyncio.ensure_future(client.call("gate", "wait", [1], timeout=None))
+            await asyncio.to_thread(worker.wait_for_line, "1 calls wait", PATIENCE)
+            if sys.platform != "win32":
+                broker.send_signal(signal.SIGSTOP)
+                try:
+                    with pytest.raises(errors.ConnectionLost, match="nothing has come from it for 1 s"):
+                        await asyncio.wait_for(calling, PATIENCE)
+                finally:
+                    broker.send_signal(signal.SIGCONT)
+                assert await client.call("rob", "ping") == "pong"
+
+    with broker_at(local_address, "--limit-heartbeat", "1") as broker, worker_at(local_address) as worker:
+        asyncio.run(call_for_ever())
 
 
 def test_a_worker_takes_the_place_of_a_killed_one(local_bus: str) -> None:
