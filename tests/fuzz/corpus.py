@@ -67,7 +67,12 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "pid": (None, 0, 4711, 2**31 - 1),
     "reason": ("", "done"),
     "encodings": (["msgpack", "json"], ["json"], ["msgpack"], ["cbor", "json"], []),
-    "features": (["multiplex", "cancel", "caller", "streams", "flow", "resume"], ["resume", "heartbeat"], ["nonsense"], []),
+    "features": (
+        ["multiplex", "cancel", "caller", "streams", "flow", "resume"],
+        ["resume", "heartbeat"],
+        ["nonsense"],
+        [],
+    ),
     "max_frame": (65_536, 64 * 1024 * 1024, 100, 2**53 - 1),
     "after": (None, "", "math"),
     "keep_calls": (True, False),
