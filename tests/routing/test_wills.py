@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ipc_broker.routing.driver import MOST_WILL
-from tests.memory import Bus, RawPeer
+from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, publish
 from tests.routing.peers import error_from, json_peer, packed_peer
 from tests.routing.subscribers import ask, event_for, subscribe_to, told
@@ -146,3 +146,17 @@ def test_a_seed_peer_has_none(bus: Bus, watcher: RawPeer) -> None:
     assert "a will needs a connection that has said hello" in str(answer["Error"]["message"])
     seed.disconnect()
     assert watcher.receive() == []
+
+
+def test_a_broker_that_stops_says_so_and_publishes_no_will() -> None:
+    bus = Bus()
+    mortal, seed, listener = extended_peer(bus), RawPeer(bus), extended_peer(bus)
+    listener.subscribe("status", "mortal")
+    mortal.send(call(f"{mortal.prefix}1", "rob", "setWill", {"object_name": "status", "topic": "mortal", "args": 1}))
+    mortal.receive()
+    bus.router.say_goodbye("the broker stops")
+    bus.flush()
+    assert mortal.receive() == [{"Goodbye": {"reason": "the broker stops"}}]
+    assert seed.receive() == []
+    mortal.disconnect()
+    assert listener.receive() == [{"Goodbye": {"reason": "the broker stops"}}]

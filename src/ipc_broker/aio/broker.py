@@ -93,6 +93,8 @@ class Broker:
         self._stop_listening()
         self.closing = True
         if self._router is not None:
+            self._router.say_goodbye("the broker stops")
+            self.flush(asyncio.get_running_loop().time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.config.grace):
                     await self._calls_ended()

@@ -152,6 +152,13 @@ class Router:
         peer.connection.send(Goodbye(reason))
         self.retire(peer, now)
 
+    def say_goodbye(self, reason: str) -> None:
+        """The broker stops: its clients should begin nothing new. Nobody's last will is published for that."""
+        for peer in self.peers:
+            peer.will = None
+            if not peer.is_seed:
+                peer.connection.send(Goodbye(reason))
+
     def disconnect(self, peer: Peer, now: float) -> None:
         """The connection has ended, and what is queued for it goes. May be called again."""
         self._leave(peer, now)
