@@ -35,9 +35,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "context": ("errors", "messages"),
     "interface": ("protocol", *LEVEL_0),
     "aio.signals": (),
-    "aio.unix": LEVEL_0,
+    "aio.accepting": LEVEL_0,
+    "aio.unix": ("aio.accepting", *LEVEL_0),
     "aio.transport": ("aio.unix", *LEVEL_0),
-    "aio.broker": ("aio.signals", "aio.transport", "aio.unix", "routing", "protocol", *LEVEL_0),
+    "aio.listening": ("aio.accepting", "aio.transport", "aio.unix", *LEVEL_0),
+    "aio.broker": ("aio.listening", "aio.signals", "aio.transport", "aio.unix", "routing", "protocol", *LEVEL_0),
     # Clients and workers, and what they share.
     "aio": ("aio.signals", "aio.transport", "session", "context", "interface", "protocol", *LEVEL_0),
     # Its calls, too, inherit from the method that makes them; it serves no objects.

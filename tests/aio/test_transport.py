@@ -12,7 +12,8 @@ import pytest
 
 from ipc_broker.address import Address, parse_address
 from ipc_broker.aio import transport
-from ipc_broker.aio.transport import listen, open_connection, raise_descriptor_limit
+from ipc_broker.aio.listening import listen, raise_descriptor_limit
+from ipc_broker.aio.transport import open_connection
 from ipc_broker.errors import ConfigError, ConnectFailed, ListenFailed
 from tests.aio.bus import until
 

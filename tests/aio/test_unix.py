@@ -19,7 +19,7 @@ if sys.platform == "win32":
 import fcntl
 
 from ipc_broker.address import Address
-from ipc_broker.aio.transport import listen
+from ipc_broker.aio.listening import listen
 from ipc_broker.aio.unix import peer_credentials
 from ipc_broker.credentials import Credentials
 from ipc_broker.errors import ListenFailed

@@ -16,8 +16,9 @@ from ..protocol.connection import State
 from ..routing.peer import Peer
 from ..routing.router import Identity, Router
 from ..version import VERSION
+from .listening import Listener, listen, raise_descriptor_limit
 from .signals import on_stop_signal
-from .transport import WRITE_CHUNK, Listener, listen, raise_descriptor_limit
+from .transport import WRITE_CHUNK
 from .unix import peer_credentials
 
 logger = logging.getLogger("ipc_broker")
@@ -77,7 +78,7 @@ class Broker:
             for text in self.config.listen:
                 self._listeners.append(await listen(parse_address(text), lambda: _PeerProtocol(self)))
         except BaseException:
-            self._stop_listening()
+            await self._stop_listening()
             raise
         logger.info("ipc-broker %s listens on %s", VERSION, ", ".join(self.addresses))
 
@@ -90,8 +91,8 @@ class Broker:
 
     async def close(self) -> None:
         """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all."""
-        self._stop_listening()
         self.closing = True
+        await self._stop_listening()
         if self._router is not None:
             self._router.say_goodbye("the broker stops")
             self.flush(asyncio.get_running_loop().time())
@@ -116,10 +117,13 @@ class Broker:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
-    def _stop_listening(self) -> None:
-        for listener in self._listeners:
+    async def _stop_listening(self) -> None:
+        """Returns when all that was accepted until now is among the connections."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             listener.close()
-        self._listeners.clear()
+        for listener in listeners:
+            await listener.wait_closed()
 
     async def _calls_ended(self) -> None:
         while self.router.calls.in_flight:

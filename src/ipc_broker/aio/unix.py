@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import stat
@@ -15,8 +16,17 @@ from typing import TypeVar
 from ..address import Address
 from ..credentials import Credentials
 from ..errors import ConfigError, ListenFailed
+from .accepting import BACKLOG, Acceptor, listen_failed
+
+logger = logging.getLogger("ipc_broker")
 
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at a socket's file: a system call each, so that one that was removed is missed briefly."""
+
+ASK_EVERY = 5.0
+"""Seconds until it is asked again whether the socket in the way is still alive: its owner sees each time a connection."""
 
 if sys.platform == "win32":
 
@@ -37,6 +47,8 @@ if sys.platform == "win32":
 
         def close(self) -> None: ...
 
+        async def wait_closed(self) -> None: ...
+
 else:
     import fcntl
 
@@ -50,29 +62,66 @@ else:
         return await UnixListener.start(address, factory)
 
     class UnixListener:
-        def __init__(self, server: asyncio.AbstractServer, address: Address) -> None:
-            self._server = server
+        """Watches the socket's file too: when that is lost, nobody can connect any more, and nothing else would tell."""
+
+        def __init__(self, listening: socket.socket, address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
             self.address = address
-            self._inode = os.stat(address.location).st_ino
+            self._loop = asyncio.get_running_loop()
+            self._file = _file_at(address.location)
+            self._acceptor = Acceptor(listening, address, factory)
+            self._in_the_way: tuple[int, int] | None = None
+            self._try_at = 0.0
+            self._trouble = ""
+            self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 
         @classmethod
         async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol]) -> UnixListener:
-            with _starting_in(os.path.dirname(address.location) or "."):
-                _remove_stale_socket(address)
-                listening = _bind_private(address.location)
-            try:
-                server = await asyncio.get_running_loop().create_unix_server(factory, sock=listening, backlog=1024)
-            except BaseException:
-                listening.close()
-                raise
-            return cls(server, address)
+            return cls(_listen_at(address), address, factory)
 
         def close(self) -> None:
-            self._server.close()
-            # Somebody may have put another socket there since.
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(self.address.location).st_ino == self._inode:
+            """Its file goes with it; another's, which may have come in its place, stays."""
+            self._timer.cancel()
+            try:
+                if _file_at(self.address.location) == self._file:
                     os.unlink(self.address.location)
+            except OSError as error:
+                logger.warning("the socket of %s cannot be removed: %s", self.address, error.strerror)
+            # Not earlier: while it listens, no other broker can take the file for a stale one and replace it.
+            self._acceptor.close()
+
+        async def wait_closed(self) -> None:
+            await self._acceptor.wait_closed()
+
+        def _look(self) -> None:
+            self._timer = self._loop.call_later(LOOK_EVERY, self._look)
+            try:
+                found = _file_at(self.address.location)
+                if found == self._file:
+                    self._trouble = ""
+                elif found is None or found != self._in_the_way or self._loop.time() >= self._try_at:
+                    self._listen_again(found)
+            except OSError as error:
+                self._tell_trouble(str(listen_failed(self.address, error)))
+
+        def _listen_again(self, found: tuple[int, int] | None) -> None:
+            """Raises OSError."""
+            self._in_the_way = found
+            self._try_at = self._loop.time() + ASK_EVERY
+            self._acceptor.move_to(_listen_at(self.address))
+            self._file = _file_at(self.address.location)
+            self._in_the_way = None
+            if self._trouble:
+                logger.warning("listens on %s again", self.address)
+            else:
+                logger.warning("somebody removed the socket of %s: there is a new one now", self.address)
+            self._trouble = ""
+
+        def _tell_trouble(self, trouble: str) -> None:
+            if trouble != self._trouble:
+                self._trouble = trouble
+                logger.error(
+                    "the socket of %s is gone, and nobody can connect there for now: %s", self.address, trouble
+                )
 
     def peer_credentials(transport: asyncio.BaseTransport) -> Credentials:
         """Who is at the other end of a Unix socket, as the kernel says; empty for other transports."""
@@ -81,6 +130,30 @@ else:
             pid, uid, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             return Credentials(pid=pid, uid=uid)
         return Credentials()
+
+    def _file_at(path: str) -> tuple[int, int] | None:
+        """Which file it is, None when there is none. While a socket listens, no other file gets the numbers of its own.
+
+        Raises OSError.
+        """
+        try:
+            found = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_dev, found.st_ino
+
+    def _listen_at(address: Address) -> socket.socket:
+        """Raises OSError; ListenFailed, which names the process that listens there already."""
+        with _starting_in(os.path.dirname(address.location) or "."):
+            _remove_stale_socket(address)
+            listening = _bind_private(address.location)
+            try:
+                # Within the lock: one that is bound and does not listen yet looks stale.
+                listening.listen(BACKLOG)
+            except BaseException:
+                listening.close()
+                raise
+        return listening
 
     def _remove_stale_socket(address: Address) -> None:
         path = address.location

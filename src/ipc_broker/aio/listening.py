@@ -1,0 +1,173 @@
+"""Listening at an address: Unix sockets, TCP and Windows named pipes, with an `asyncio.Protocol` for each connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from ..address import Address
+from ..errors import ListenFailed
+from .accepting import BACKLOG, Acceptor, listen_failed
+from .transport import no_tls
+from .unix import listen_unix
+
+
+class Listener(Protocol):
+    """Something that accepts connections. `address` has the real port where 0 was asked for."""
+
+    address: Address
+
+    def close(self) -> None:
+        """Accepts no more. Connections that are open stay open."""
+
+    async def wait_closed(self) -> None:
+        """Returns when all that was accepted before `close` has its protocol."""
+
+
+async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
+    """Raises ListenFailed, which says who is in the way; ConfigError where the platform lacks the transport."""
+    try:
+        match address.scheme:
+            case "unix":
+                return await listen_unix(address, factory)
+            case "tcp":
+                return await _TcpListener.start(address, factory)
+            case "pipe":
+                return await _PipeListener.start(address, factory)
+            case "tls":
+                raise no_tls(address)
+    except ListenFailed:
+        raise
+    except OSError as error:
+        raise listen_failed(address, error) from error
+
+
+class _TcpListener:
+    def __init__(self, sockets: list[socket.socket], address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
+        self.address = address
+        self._acceptors = [Acceptor(listening, address, factory) for listening in sockets]
+
+    @classmethod
+    async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol]) -> _TcpListener:
+        sockets = await _bind_all(address)
+        port = sockets[0].getsockname()[1]
+        return cls(sockets, Address("tcp", address.location, port), factory)
+
+    def close(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.close()
+
+    async def wait_closed(self) -> None:
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
+
+
+async def _bind_all(address: Address) -> list[socket.socket]:
+    """A socket for each address of the host, all of them with one port. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        address.location, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    sockets: list[socket.socket] = []
+    failure = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    with contextlib.ExitStack() as undo:
+        for family, where in dict.fromkeys((info[0], info[4]) for info in found):
+            host, port, *rest = where
+            if sockets and not port:
+                port = sockets[0].getsockname()[1]
+            try:
+                sockets.append(undo.enter_context(_bind(family, (host, port, *rest))))
+            except OSError as error:
+                # "localhost" has an IPv6 address on machines without IPv6 too.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                failure = error
+        if not sockets:
+            raise failure
+        undo.pop_all()
+    return sockets
+
+
+def _bind(family: int, where: tuple[Any, ...]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows this would take the port away from another
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(where)
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+class _PipeListener:
+    def __init__(self, servers: list[_ClosesPipe], address: Address) -> None:
+        self._servers = servers
+        self.address = address
+
+    @classmethod
+    async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol]) -> _PipeListener:
+        return cls(await _start_serving_pipe(address, factory), address)
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+
+    async def wait_closed(self) -> None:
+        """The loop gives a pipe its protocol in the moment that it accepts it."""
+
+
+class _ClosesPipe(Protocol):
+    def close(self) -> None: ...
+
+
+def raise_descriptor_limit() -> None:
+    """Lets this process hold as many connections as the system's hard limit allows."""
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # macOS reports no hard limit and refuses to have none.
+        wanted = min(hard, 1_048_576) if hard != resource.RLIM_INFINITY else 10_240
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if sys.platform == "win32":
+    from .transport import proactor
+
+    async def _start_serving_pipe(address: Address, factory: Callable[[], asyncio.Protocol]) -> list[_ClosesPipe]:
+        path = rf"\\.\pipe\{address.location}"
+        serve = cast(Any, proactor(asyncio.get_running_loop(), address).start_serving_pipe)
+        if _is_served(path):
+            raise ListenFailed(
+                f"cannot listen on {address}: another process serves this pipe; stop it or choose another"
+            )
+        servers: list[_ClosesPipe] = await serve(factory, path)
+        return servers
+
+    def _is_served(path: str) -> bool:
+        # The loop asks for the first instance of the pipe, which refuses a second server, but not on every Windows.
+        import _winapi
+
+        try:
+            _winapi.WaitNamedPipe(path, 1)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            return error.winerror == _winapi.ERROR_SEM_TIMEOUT
+        return True
+
+else:
+    from .transport import no_pipes
+
+    async def _start_serving_pipe(address: Address, factory: Callable[[], asyncio.Protocol]) -> list[_ClosesPipe]:
+        raise no_pipes(address)
