@@ -11,6 +11,7 @@ Besides:
 - `broker has LIMIT NUMBER...`, before all else, sets limits.
 - `NAME ends` breaks the connection, `NAME half-closes` ends what it sends.
 - `NAME is closed`, `NAME is not read`, `NAME is read`: what the broker does with the connection now.
+- `broker stops` and waits for the calls in flight, `broker ends` for no longer.
 - `time passes SECONDS`.
 """
 
@@ -59,6 +60,10 @@ class Conversation:
             case "broker", "has", limits:
                 assert not self._peers, f"too late: {line}"
                 self._router = Router(IDENTITY, _limits(limits.split()), self._now)
+            case "broker", "stops", "":
+                self._router.say_goodbye("the broker stops")
+            case "broker", "ends", "":
+                self._router.close(self._now)
             case "time", "passes", seconds:
                 self._now += float(seconds)
                 self._router.handle_timer(self._now)
@@ -92,6 +97,7 @@ class Conversation:
         number = len(self._peers) + 1
         peer = self._peers[name] = self._router.connect(Credentials(pid=100 + number))
         self._heard[peer] = deque()
+        self._listen()
         if not name.startswith(("new", "rust")):
             encodings = [feature for feature in features if feature in ENCODINGS] or ["json"]
             args: Json = {"encodings": list(encodings), "features": list(features), "name": name}

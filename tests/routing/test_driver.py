@@ -117,6 +117,7 @@ def test_stats_count_what_there_is_and_what_has_been(bus: Bus) -> None:
         "retained": 0,
         "totals": {
             "connections": 2,
+            "refused_connections": 0,
             "calls": 4,  # hello, ghost, math, stats
             "results": 0,
             "errors": 1,

@@ -13,8 +13,8 @@ from ..errors import ListenFailed
 
 logger = logging.getLogger("ipc_broker")
 
-BACKLOG = 1024
-"""Connections that the kernel keeps until they are accepted; it cuts the number to what it allows."""
+BACKLOG = 4096
+"""Connections that the kernel keeps until they are accepted, as many as Linux allows: beyond, TCP clients wait a second."""
 
 AT_ONCE = 64
 """Connections accepted in one turn of the loop: a crowd that comes must not keep those waiting who are there."""
@@ -29,6 +29,15 @@ gets free is taken at once."""
 # A TCP peer whose machine is gone is noticed after two minutes; the systems' own default is two hours. No system has
 # both names for the idle time.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}
+_TCP_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in _KEEPALIVE.items()
+        if hasattr(socket, name)
+    ),
+]
 
 
 def listen_failed(address: Address, error: OSError) -> ListenFailed:
@@ -73,7 +82,9 @@ class Acceptor:
             self._watch()
 
     def close(self) -> None:
-        """Accepts no more. Connections that are open stay open."""
+        """Accepts no more. Connections that are open stay open. May be called again."""
+        if self._listening.fileno() < 0:
+            return
         self._unwatch()
         for timer in (self._retry, self._calm):
             if timer is not None:
@@ -138,8 +149,9 @@ class Acceptor:
 
     def _take(self, accepted: socket.socket) -> None:
         try:
-            if accepted.family in (socket.AF_INET, socket.AF_INET6):
-                _set_options(accepted)
+            if self._address.scheme == "tcp":
+                for option in _TCP_OPTIONS:
+                    accepted.setsockopt(*option)
         except OSError:  # some systems refuse these where the peer has gone already
             accepted.close()
             return
@@ -173,12 +185,3 @@ class Acceptor:
         self._calm = None
         self._failing = False
         logger.warning("connections are accepted at %s again", self._address)
-
-
-def _set_options(accepted: socket.socket) -> None:
-    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        option = getattr(socket, name, None)
-        if option is not None:
-            accepted.setsockopt(socket.IPPROTO_TCP, option, value)

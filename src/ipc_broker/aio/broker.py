@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+from collections.abc import Callable
 from typing import cast
 
 from ..address import parse_address
@@ -48,6 +49,7 @@ class Broker:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self.closing = False
+        self._at_once = False
         self._router: Router | None = None
 
     @property
@@ -72,6 +74,7 @@ class Broker:
         """Listens at all addresses or raises ListenFailed and listens at none."""
         raise_descriptor_limit()
         loop = asyncio.get_running_loop()
+        self.closing = self._at_once = False
         identity = Identity(version=VERSION, epoch=os.urandom(8).hex(), pid=os.getpid())
         self._router = Router(identity, self.config.limits, loop.time(), lambda: os.urandom(12).hex())
         try:
@@ -86,29 +89,33 @@ class Broker:
         """Makes `serve` return, after which the broker has to be closed."""
         self._stopping.set()
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
     async def serve(self) -> None:
         await self._stopping.wait()
 
     async def close(self) -> None:
-        """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all."""
+        """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all.
+
+        Its clients are told first (`Goodbye`).
+        """
         self.closing = True
         await self._stop_listening()
         if self._router is not None:
-            self._router.say_goodbye("the broker stops")
-            self.flush(asyncio.get_running_loop().time())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.config.grace):
-                    await self._calls_ended()
-        for connection in list(self._connections):
-            connection.finish()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(self.config.grace, 0.1)):
-                await self._no_connections()
+            await self._end_calls(self._router)
+        await self._wait_until(lambda: self._at_once or not self._connections, max(self.config.grace, 0.1))
         for connection in list(self._connections):
             connection.abort()
-        await self._no_connections()
+        await self._wait_until(lambda: not self._connections, None)
         if self._timer is not None:
             self._timer.cancel()
+
+    def close_at_once(self) -> None:
+        """Makes `close` wait for nobody, also one that waits already."""
+        self._at_once = True
+        self._idle.set()
 
     async def __aenter__(self) -> Broker:
         await self.start()
@@ -125,15 +132,26 @@ class Broker:
         for listener in listeners:
             await listener.wait_closed()
 
-    async def _calls_ended(self) -> None:
-        while self.router.calls.in_flight:
-            self._idle.clear()
-            await self._idle.wait()
+    async def _end_calls(self, router: Router) -> None:
+        """Also queues the last that the connections will be sent, and lets them be closed."""
+        time = asyncio.get_running_loop().time
+        router.say_goodbye("the broker stops")
+        self.flush(time())
+        if router.calls.in_flight:
+            logger.info("waits up to %g s for %d calls in flight", self.config.grace, router.calls.in_flight)
+            await self._wait_until(lambda: self._at_once or not router.calls.in_flight, self.config.grace)
+            if router.calls.in_flight:
+                logger.warning("%d calls in flight are given up", router.calls.in_flight)
+        router.close(time())
+        self.flush(time())
 
-    async def _no_connections(self) -> None:
-        while self._connections:
-            self._idle.clear()
-            await self._idle.wait()
+    async def _wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
+        """At most so long; it is asked whenever a call has ended or a connection is gone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    self._idle.clear()
+                    await self._idle.wait()
 
     # What the connections tell
 
@@ -198,6 +216,8 @@ class _PeerProtocol(asyncio.Protocol):
         self._peer = self._broker.joined(self, self._transport)
         if self._broker.closing:  # it was accepted in the last moment
             self._transport.close()
+        elif self._peer.closing:  # there are too many
+            self._broker.flush(self._time())
 
     def data_received(self, data: bytes) -> None:
         now = self._time()
@@ -245,19 +265,21 @@ class _PeerProtocol(asyncio.Protocol):
             if not connection.queued:
                 self._transport.close()
 
-    def finish(self) -> None:
-        """Writes what is queued and closes."""
-        self._peer.connection.close()
-        self.update(self._time())
-
     def abort(self) -> None:
         self._transport.abort()
 
 
 async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:
-    """A broker until SIGINT or SIGTERM; then it closes. Raises ListenFailed."""
+    """A broker until SIGINT or SIGTERM; then it closes, at once when a second one comes. Raises ListenFailed."""
     broker = Broker(config)
-    with on_stop_signal(broker.stop):
+
+    def on_signal() -> None:
+        if broker.stopping:
+            logger.info("stopping at once")
+            broker.close_at_once()
+        broker.stop()
+
+    with on_stop_signal(on_signal):
         async with broker:
             if ready is not None:
                 ready.set_result(broker)

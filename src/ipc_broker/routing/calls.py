@@ -92,11 +92,20 @@ class Calls:
                 raise Refusal("too_large", f"the headers have {size} characters, over the limit of {MOST_HEADERS}")
 
     def _wait(self, pending: PendingCall, call: Call, frame: bytes) -> None:
-        name, limit = pending.name, self._router.limits.waiting
-        if len(name.waiting) >= limit:
-            message = f"{limit} calls of '{name.object_name}' wait for room at its workers, the limit (waiting)"
+        name, limits = pending.name, self._router.limits
+        if len(name.waiting) >= limits.waiting:
+            message = (
+                f"{limits.waiting} calls of '{name.object_name}' wait for room at its workers, the limit (waiting)"
+            )
+            raise Refusal("overloaded", message)
+        if name.waiting and name.waiting_bytes + len(frame) > limits.outbox:
+            message = (
+                f"{name.waiting_bytes} bytes of calls of '{name.object_name}' wait for room at its workers;"
+                f" {len(frame)} more are over the limit of {limits.outbox} (outbox)"
+            )
             raise Refusal("overloaded", message)
         name.waiting[pending] = call, frame
+        name.waiting_bytes += len(frame)
         self.waiting += 1
 
     def _give(self, pending: PendingCall, registration: Registration, call: Call, frame: bytes) -> None:
@@ -234,7 +243,8 @@ class Calls:
             return
         self._end(pending, caller)
         if registration is None:
-            del pending.name.waiting[pending]
+            _, frame = pending.name.waiting.pop(pending)
+            pending.name.waiting_bytes -= len(frame)
             self.waiting -= 1
             return
         worker = registration.peer
@@ -307,6 +317,7 @@ class Calls:
             caller = pending.caller
             assert caller is not None
             self.waiting -= 1
+            name.waiting_bytes -= len(frame)
             try:
                 if registration is None:
                     raise Refusal(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..messages import Call, Hello, Name, Publish, Result, Welcome
+from ..messages import Call, Goodbye, Hello, Name, Publish, Result, Welcome
 from ..protocol.encodings import ENCODINGS
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import reason_of
@@ -157,6 +157,8 @@ class Driver:
         )
         if "heartbeat" in peer.features:
             self._router.heartbeats.watch(peer, now)
+        if self._router.stopping:
+            peer.connection.send(Goodbye(self._router.stopping))
 
     def _list_objects(self, peer: Peer, args: Raw, now: float) -> list[str]:
         names = sorted([*self._router.names, BROKER_OBJECT])

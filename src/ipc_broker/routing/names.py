@@ -41,7 +41,7 @@ class Registration:
 class Name:
     """A name that somebody serves: its members (one, unless they share it), and who stands by."""
 
-    __slots__ = ("members", "object_name", "sole", "standby", "waiting")
+    __slots__ = ("members", "object_name", "sole", "standby", "waiting", "waiting_bytes")
 
     def __init__(self, object_name: str) -> None:
         self.object_name = object_name
@@ -49,6 +49,8 @@ class Name:
         self.standby: deque[Registration] = deque()
         self.waiting: OrderedDict[PendingCall, tuple[Call, bytes]] = OrderedDict()
         """Calls that no member has room for, in order, each with its message and frame."""
+        self.waiting_bytes = 0
+        """Of these frames."""
         self.sole: Registration | None = None
         """The member that every call goes to, where there is nothing to choose: the usual case, quick to ask."""
 

@@ -36,6 +36,7 @@ from ..messages import (
     Result,
     Subscribe,
 )
+from .admission import Admission
 from .calls import Calls
 from .driver import Driver
 from .events import Events
@@ -78,6 +79,10 @@ class Router:
         self.events = Events(self)
         self.driver = Driver(self)
         self.heartbeats = Heartbeats(self)
+        self.stopping = ""
+        """Why, from `say_goodbye` on."""
+        self._closed = False
+        self._admission = Admission(self)
         self._last_id = 0
         self._last_token = 0
         self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
@@ -101,8 +106,12 @@ class Router:
     # What the shell calls
 
     def connect(self, credentials: Credentials = Credentials()) -> Peer:
+        """The new peer; or, where there are too many, one that is `closing` and owns nothing."""
         self._last_id += 1
         peer = Peer(self._last_id, credentials, self.woken.append)
+        if not self._admission.admits():
+            self._admission.refuse(peer)
+            return peer
         self.peers.add(peer)
         self.totals.connections += 1
         return peer
@@ -153,11 +162,17 @@ class Router:
         self.retire(peer, now)
 
     def say_goodbye(self, reason: str) -> None:
-        """The broker stops: its clients should begin nothing new. Nobody's last will is published for that."""
+        """The broker stops: its clients should begin nothing new. From here on nobody's last will is published."""
+        self.stopping = reason
         for peer in self.peers:
-            peer.will = None
             if not peer.is_seed:
                 peer.connection.send(Goodbye(reason))
+
+    def close(self, now: float) -> None:
+        """The broker ends: each call that is still in flight ends with an error, then all connections, without events."""
+        self._closed = True
+        for peer in sorted(self.peers, key=lambda peer: not peer.serving):  # first those whose callers will be told
+            self.retire(peer, now)
 
     def disconnect(self, peer: Peer, now: float) -> None:
         """The connection has ended, and what is queued for it goes. May be called again."""
@@ -236,7 +251,7 @@ class Router:
         was_last = name.members == [registration]
         self.names.unregister(registration)
         logger.info("%s no longer serves %r", registration.peer.describe(), name.object_name)
-        if was_last:
+        if was_last and not self._closed:
             self.events.announce("object.lost", name.object_name, now)
             if name.members:
                 logger.info("%s takes %r over", name.members[0].peer.describe(), name.object_name)
@@ -344,7 +359,7 @@ class Router:
         self.calls.abandon_all(peer, now)
         self.calls.worker_gone(peer)
         will, peer.will = peer.will, None
-        if will is not None:
+        if will is not None and not self.stopping:
             self.events.publish_will(peer, will, now)
 
     def _drop_services_of(self, peer: Peer, now: float) -> None:

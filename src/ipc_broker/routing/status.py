@@ -17,6 +17,7 @@ class Totals(Struct):
     """Counted since the broker started."""
 
     connections: int = 0
+    refused_connections: int = 0
     calls: int = 0
     results: int = 0
     errors: int = 0
