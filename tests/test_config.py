@@ -1,9 +1,12 @@
+import ast
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from ipc_broker import config
 from ipc_broker.address import DEFAULT_LOCAL, DEFAULT_TCP
 from ipc_broker.config import BrokerConfig, Limits, load_config
 from ipc_broker.errors import ConfigError
@@ -46,6 +49,7 @@ def test_the_defaults_of_the_limits_are_those_promised() -> None:
     assert limits.stall == 2.0
     assert limits.resume == 30.0
     assert limits.calls >= 10_000
+    assert limits.connections > 10_000
     assert limits.waiting > 0
     assert limits.retained >= limits.max_frame, "one value of any size can be retained"
     assert limits.outbox > limits.max_frame, "one answer of any size can wait"
@@ -55,6 +59,18 @@ def test_the_defaults_of_the_limits_are_those_promised() -> None:
 def test_every_setting_is_described_where_it_is_declared(kind: type[BrokerConfig | Limits]) -> None:
     settings = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
     assert [name for name, schema in settings.items() if "description" not in schema and name != "limits"] == []
+
+
+def test_every_limit_has_its_reason_below_it() -> None:
+    [declared] = [
+        node
+        for node in ast.parse(inspect.getsource(config)).body
+        if isinstance(node, ast.ClassDef) and node.name == "Limits"
+    ]
+    for field, reason in zip(declared.body[1::2], declared.body[2::2], strict=True):
+        assert isinstance(field, ast.AnnAssign)
+        assert isinstance(reason, ast.Expr)
+    assert len(declared.body) == 1 + 2 * len(EVERY_LIMIT)
 
 
 def test_a_file_gives_every_setting(write_file: WriteFile) -> None:
