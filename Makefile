@@ -22,7 +22,7 @@ check: $(STAMP) ## lint, formatting and types, for Linux and for Windows
 	$(MYPY)
 	$(MYPY) --platform win32 --cache-dir .mypy_cache/windows
 
-bench: $(STAMP) ## measure calls and events against the floor of plain sockets
+bench: $(STAMP) ## measure calls and events against the floor of plain sockets, and what faults cost (ARGS="--only faults")
 	$(BIN)/python -m benchmarks $(ARGS)
 
 fuzz: $(STAMP) ## give broker, clients, workers and rob a million broken inputs (ARGS="--inputs N --seed N")

@@ -66,10 +66,16 @@ class Processes:
 
     def wait_line(self, process: subprocess.Popen[bytes], expected: bytes) -> None:
         """Until the process has printed this line; a process must limit by itself how long that takes."""
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if line.strip() != expected:
+        line = self.line(process)
+        if line != expected:
             raise BenchmarkFailed(f"{_shown(process)} said {line!r} where {expected!r} was due; see its message above")
+
+    def line(self, process: subprocess.Popen[bytes]) -> bytes:
+        """The next that the process prints, and goes on; the same holds as for `wait_line`."""
+        assert process.stdout is not None
+        if not (line := process.stdout.readline()):
+            raise BenchmarkFailed(f"{_shown(process)} ended too early; see its message above")
+        return line.strip()
 
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """Ends it if it still runs. May be called again."""
@@ -91,9 +97,9 @@ class Bus:
 
     def __init__(self, processes: Processes, folder: Path) -> None:
         self.processes = processes
+        self.folder = folder
         self.address = f"unix://{folder}/bus.sock"
-        broker = processes.start([sys.executable, "-m", "ipc_broker", "--listen", self.address, "--log-level", "warn"])
-        self._await_broker(broker)
+        start_broker(processes, self.address)
         processes.start([sys.executable, "-m", "benchmarks.calls", "worker", self.address])
         with connect(self.address) as client:
             try:
@@ -101,16 +107,19 @@ class Bus:
             except TimeoutError as error:
                 raise BenchmarkFailed(f"the worker did not start: {error}") from error
 
-    def _await_broker(self, broker: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                connect(self.address).close()
-                return
-            except ConnectFailed as error:
-                if broker.poll() is not None or time.monotonic() > deadline:
-                    raise BenchmarkFailed(f"the broker did not start ({_shown(broker)}): {error}") from error
-            time.sleep(0.01)
+
+def start_broker(processes: Processes, address: str, *options: str) -> subprocess.Popen[bytes]:
+    """It listens when this returns."""
+    broker = processes.start([sys.executable, "-m", "ipc_broker", "--listen", address, "--log-level", "warn", *options])
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connect(address).close()
+            return broker
+        except ConnectFailed as error:
+            if broker.poll() is not None or time.monotonic() > deadline:
+                raise BenchmarkFailed(f"the broker did not start ({_shown(broker)}): {error}") from error
+        time.sleep(0.01)
 
 
 def command_environment() -> dict[str, str]:

@@ -103,7 +103,7 @@ def _row(summary: Summary) -> tuple[str, ...]:
     return (
         figure.title,
         _number(summary.median),
-        f"{(summary.high - summary.low) / summary.median:.0%}",
+        f"{(summary.high - summary.low) / summary.median:.0%}" if summary.median else "",
         _number(summary.ratio) if summary.ratio is not None else "",
         str(figure.goal) if figure.goal is not None else "",
         reached,

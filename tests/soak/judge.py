@@ -16,11 +16,11 @@ LEAST_SAMPLES = 6
 FULL_LENGTH = 600.0
 """Seconds of a run whose warm-up is over after its first third. A shorter one is allowed more, in proportion."""
 
-MEMORY = 256 * 1024
-"""Bytes: three quarters of what a leak of 1 MiB in ten minutes shows. Allocators were seen to wander by a third of it."""
+MEMORY = 128 * 1024
+"""Bytes: a third of what a leak of 1 MiB in ten minutes shows. Allocators were seen to wander by a fifth of it."""
 
-BLOCKS = 3000
-"""Python's blocks of memory: about 200 KiB of small objects, which bytes of memory alone may hide."""
+BLOCKS = 1000
+"""Python's blocks of memory: some 70 KiB of small objects, which free room in its arenas may hide. 40 are noise."""
 
 DESCRIPTORS = 2
 PEERS = 10

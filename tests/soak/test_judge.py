@@ -62,11 +62,11 @@ def test_a_short_run_shows_a_fast_leak_only() -> None:
         lambda moment: 5 * MIB * min(moment * 4, 1),
         lambda moment: 5 * MIB * (1 - math.exp(-moment * 15)),
         lambda moment: MIB * math.sin(moment * 60),
-        lambda moment: 2 * MIB * (moment * 20 % 1),
+        lambda moment: MIB * (moment * 60 % 1),
         lambda moment: 50 * MIB if 0.8 < moment < 0.9 else 0.0,
         lambda moment: -MIB * moment,
         lambda moment: MIB * (moment > 0.95),
-        lambda moment: 0.2 * MIB * moment,
+        lambda moment: 0.1 * MIB * moment,
     ],
     ids=["nothing", "warm-up", "flattens", "waves", "saw", "burst", "shrinks", "end", "slow"],
 )
