@@ -97,7 +97,7 @@ else:
             try:
                 found = _file_at(self.address.location)
                 if found == self._file:
-                    self._trouble = ""
+                    self._tell_recovery()
                 elif found is None or found != self._in_the_way or self._loop.time() >= self._try_at:
                     self._listen_again(found)
             except OSError as error:
@@ -109,12 +109,14 @@ else:
             self._try_at = self._loop.time() + ASK_EVERY
             self._acceptor.move_to(_listen_at(self.address))
             self._file = _file_at(self.address.location)
-            self._in_the_way = None
-            if self._trouble:
-                logger.warning("listens on %s again", self.address)
-            else:
+            if not self._trouble:
                 logger.warning("somebody removed the socket of %s: there is a new one now", self.address)
-            self._trouble = ""
+            self._tell_recovery()
+
+        def _tell_recovery(self) -> None:
+            if self._trouble:
+                self._trouble = ""
+                logger.warning("listens on %s again", self.address)
 
         def _tell_trouble(self, trouble: str) -> None:
             if trouble != self._trouble:
