@@ -23,6 +23,8 @@ BLOCKS = 1000
 """Python's blocks of memory: some 70 KiB of small objects, which free room in its arenas may hide. 40 are noise."""
 
 DESCRIPTORS = 2
+"""The broker's are counted without those of its connections, which come and go with short lives."""
+
 PEERS = 10
 """Connections, objects, calls: lives overlap by so many, more or less."""
 
@@ -62,6 +64,10 @@ def allowed_memory(seconds: float) -> float:
 
 def allowed_blocks(seconds: float) -> float:
     return _allowed(BLOCKS, seconds)
+
+
+def allowed_peers(seconds: float) -> float:
+    return _allowed(PEERS, seconds)
 
 
 def _allowed(full: float, seconds: float) -> float:

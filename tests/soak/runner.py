@@ -16,9 +16,9 @@ from ipc_broker.sync import Client, connect
 from tests.soak.judge import (
     DESCRIPTORS,
     LEAST_SAMPLES,
-    PEERS,
     allowed_blocks,
     allowed_memory,
+    allowed_peers,
     growth,
 )
 from tests.soak.latencies import Latencies
@@ -56,6 +56,10 @@ class Sample:
     anonymous: dict[str, int]
     descriptors: dict[str, int]
     stats: dict[str, Any]
+
+    def own_descriptors(self, name: str) -> int:
+        """Without those of the broker's connections."""
+        return self.descriptors[name] - (self.stats["connections"] if name == "broker" else 0)
 
 
 @dataclass
@@ -255,10 +259,13 @@ class Soak:
                 if name in outcome.blocks
             ),
             *(
-                growth(f"{name}'s descriptors", [one.descriptors[name] for one in samples], DESCRIPTORS)
+                growth(f"{name}'s descriptors", [one.own_descriptors(name) for one in samples], DESCRIPTORS)
                 for name in LONG_LIVED
             ),
-            *(growth(f"the broker's {name}", [one.stats[name] for one in samples], PEERS) for name in COUNTS),
+            *(
+                growth(f"the broker's {name}", [one.stats[name] for one in samples], allowed_peers(seconds))
+                for name in COUNTS
+            ),
         ]
         for one in grown:
             if one is not None:
