@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/set-up
 MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools)
 
-.PHONY: help demo test check bench fuzz soak test-windows lock clean
+.PHONY: help demo test check bench fuzz chaos soak test-windows lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' Makefile | while IFS='#' read -r target what; do printf 'make %-14s%s\n' "$$target" "$$what"; done
@@ -27,6 +27,9 @@ bench: $(STAMP) ## measure calls and events against the floor of plain sockets, 
 
 fuzz: $(STAMP) ## give broker, clients, workers and rob a million broken inputs (ARGS="--inputs N --seed N")
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+chaos: $(STAMP) ## kill, freeze and restart processes at random for a minute (ARGS="--seconds N --seed N"; not on Windows)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 soak: $(STAMP) ## ten minutes of load and churn: does anything grow, fail or get lost? (ARGS="--minutes N --seed N")
 	$(BIN)/python -m tests.soak $(ARGS)
