@@ -166,7 +166,8 @@ def _broker_options(plan: Plan) -> list[str]:
 
 
 def _signal(child: Child, what: What) -> None:
-    assert sys.platform != "win32", "Windows cannot freeze a process"
+    if sys.platform == "win32":
+        raise OSError("Windows cannot freeze a process")
     child.send_signal({"freeze": signal.SIGSTOP, "thaw": signal.SIGCONT, "cut": signal.SIGUSR1}[what])
 
 
