@@ -42,8 +42,10 @@ def same_descriptors(process: Child) -> Iterator[None]:
 
 def test_the_broker_returns_to_where_it_was(address: str) -> None:
     with broker_at(address) as broker:
-        with same_descriptors(broker):
-            use_in_every_way(address)
+        with connect(address):  # the first connection, with which the broker's loop opens a spare descriptor for good
+            before = descriptors(broker.pid) - 1
+        use_in_every_way(address)
+        until(lambda: descriptors(broker.pid) == before, f"the broker holds {before} descriptors again")
         until(lambda: _connections(address) == 1, "all have gone")
         with connect(address) as client:
             stats = client.call("rob", "stats")
