@@ -6,13 +6,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from itertools import islice
 
 import pytest
 
 from ipc_broker import connect
 from ipc_broker.aio.client import Client
-from ipc_broker.aio.link import backoff
 from ipc_broker.errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded
 from tests.aio.bus import AnyBroker, Peer, any_broker_at, broker_at, serving, until
 from tests.aio.objects import Echo, Gate, entered, let_through
@@ -283,10 +281,3 @@ async def _publish_until_it_waits(client: Client) -> None:
     for _ in range(1000):
         await client.publish("a", "t", "x" * 50_000)
     raise AssertionError(f"publish never waits: {client.link._protocol.transport.get_write_buffer_size()} bytes")  # type: ignore[union-attr]
-
-
-def test_the_first_attempt_is_made_at_once_and_the_pauses_grow_to_a_limit() -> None:
-    delays = list(islice(backoff(), 12))
-    assert delays[0] == 0
-    for delay, middle in zip(delays[1:], (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, *[0.5] * 5), strict=True):
-        assert 0.75 * middle <= delay <= 1.25 * middle

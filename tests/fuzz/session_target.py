@@ -178,8 +178,8 @@ class OneSession:
                 self.streams.append(stream)
         session.publisher.publish("sensor", "temp", payload)
         session.publisher.publish_with("sensor", "x", payload, self.reply(), NOW, retain=extended)
-        session.has("math", self.reply())
-        session.has("math", self.reply())
+        session.names.has("math", self.reply())
+        session.names.has("math", self.reply())
         self.subscribe("sensor", "temp")
         if extended:
             self.subscribe("sensor", "*", group="g")
@@ -235,7 +235,7 @@ class SessionTarget:
             one.open_everything()
             session.data_to_send()
             one.lose()
-            session._last_id = 20
+            session._calls._last_id = 20
             assert one.connect() == HELLO_AGAIN
         else:
             one.open(state)

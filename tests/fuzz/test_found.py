@@ -10,6 +10,7 @@ from tests.messages import call, error_of, event, publish, subscribe
 from tests.recording import Answer, RecordingSink
 from tests.seed.frames import Json
 from tests.session.scripted import ScriptedBroker
+from tests.session.subscribing import subscribed_as
 
 
 @pytest.mark.parametrize("pid", [10**30, -1])
@@ -71,6 +72,7 @@ def test_a_subscription_that_missed_more_than_can_be_said_comes_back_all_the_sam
     broker = ScriptedBroker(encodings=("json",))
     broker.open()
     subscription = broker.session.subscribe("sensor", "x", RecordingSink(), Answer())
+    broker.give(subscribed_as(subscription.id))
     most = 2**53 - 1
     for _ in range(2):
         broker.give({"Missed": {"subscription": subscription.id, "count": most}})

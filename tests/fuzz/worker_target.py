@@ -21,6 +21,7 @@ from ipc_broker.interface import SharedObject, inline
 from ipc_broker.messages import Call, Error, Invalid, Registered, RegisterObject, Result, Welcome
 from ipc_broker.protocol.connection import Connection, Role, State
 from ipc_broker.protocol.encodings import ENCODINGS, JSON
+from ipc_broker.session.reconnecting import STABLE
 from tests.fuzz import corpus, inputs
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.inputs import Input
@@ -291,7 +292,8 @@ class WorkerTarget:
         return wire
 
     async def _lose(self, wire: Wire) -> None:
-        """Every call that runs is cancelled with its connection."""
+        """Every call that runs is cancelled with its connection. That has lasted: the next one is made at once."""
+        self.loop.now += STABLE
         wire.close()
         executor = self.worker._executor
         for _ in range(MOST_TURNS):

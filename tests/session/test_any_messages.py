@@ -74,7 +74,7 @@ class Busy:
             session.publisher.set_will("lamp", "state", 1, self.answers[3], NOW, retain=True)
         else:
             self.answers[3].set_result(None)
-        session.has("math", self.answers[4])
+        session.names.has("math", self.answers[4])
         session.serving.expose("math", "exclusive", 0)
         self.sinks = [RecordingSink(), RecordingSink()]
         for sink in self.sinks:
@@ -104,6 +104,11 @@ def test_any_messages_in_any_order_leave_the_session_at_work(
     broker.open(epoch="another")
     broker.give(*second)
     broker.sent()
+    if any("Goodbye" in message for message in second):
+        assert not broker.session.ready
+        broker.lose()
+        broker.open()
+        broker.sent()
     sink, subscribed, answer = RecordingSink(), Answer(), Answer()
     one = broker.session.subscribe("lamp", "state", sink, subscribed)
     call_id = broker.session.call("math", "add", JSON.null, answer, NOW)

@@ -93,9 +93,12 @@ def test_an_answered_call_leaves_no_deadline(calls: PendingCalls) -> None:
 
 def test_a_lost_connection_ends_every_call_and_leaves_no_deadline(calls: PendingCalls) -> None:
     answers = [add(calls, "1", 1.0), add(calls, "2")]
+    unsent = add(calls, "4")
     cancelled = add(calls, "3", 1.0)
     cancelled.cancelled = True
-    calls.lose("the broker went away")
+    calls.lose("the broker went away", {"4", "5"})
+    assert isinstance(unsent.error, ConnectionLost)
+    assert unsent.error.delivered == "no"
     for answer in answers:
         assert isinstance(answer.error, ConnectionLost)
         assert isinstance(answer.error, ConnectionError)
@@ -115,7 +118,7 @@ def test_a_call_without_a_clock_has_no_deadline(calls: PendingCalls) -> None:
 
 def test_a_deadline_that_passes_after_the_connection_was_lost_does_no_harm(calls: PendingCalls) -> None:
     add(calls, "1", 1.0)
-    calls.lose("the broker went away")
+    calls.lose("the broker went away", ())
     calls.expire(NOW + 100)
     answer = add(calls, "1", 200.0)
     calls.expire(NOW + 150)

@@ -10,7 +10,7 @@ from tests.messages import event
 from tests.recording import Answer, RecordingSink
 from tests.seed.frames import frame_of
 from tests.session.scripted import ScriptedBroker
-from tests.session.subscribing import NOW, SUBSCRIBE, SUBSCRIBED, start, stop, subscribed, value
+from tests.session.subscribing import NOW, SUBSCRIBE, SUBSCRIBED, start, stop, subscribed, subscribed_as, value
 
 
 @pytest.fixture
@@ -175,6 +175,7 @@ def test_a_sink_that_leaves_when_it_is_told_of_the_gap_does_no_harm(broker: Scri
     leaving, also_leaving = start_leaving(broker), start_leaving(broker)
     other = RecordingSink()
     other.subscription = broker.session.subscribe("sensor", "pressure", other, Answer())
+    broker.give(*(subscribed_as(number) for number in (1, 2, 3)))
     broker.lose()
     broker.open_seed()
     assert broker.session.ready

@@ -133,7 +133,7 @@ def test_names_over_the_length_limit_are_refused_before_they_are_sent(
     with pytest.raises(InvalidArgs):
         session.call("math", long, NULL, answer, NOW, headers=headers)
     with pytest.raises(InvalidArgs):
-        session.has(long, answer)
+        session.names.has(long, answer)
     assert broker.sent() == []
     assert session.calls_in_flight == 0
 

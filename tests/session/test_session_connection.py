@@ -42,7 +42,7 @@ def test_a_lost_connection_ends_everything_that_waits(broker: ScriptedBroker) ->
     session = broker.session
     session.call("math", "add", NULL, called, NOW)
     session.call("math", "add", NULL, timed, NOW, 1.0)
-    session.has("math", asked)
+    session.names.has("math", asked)
     session.subscribe("sensor", "temperature", RecordingSink(), subscribing)
     session.serving.expose("math", "exclusive", 0)
     broker.lose("the broker went away")
@@ -66,11 +66,31 @@ def test_a_lost_connection_that_is_lost_again_changes_nothing(broker: ScriptedBr
     assert broker.session.data_to_send() == b""
 
 
-def test_what_was_not_written_yet_is_forgotten(broker: ScriptedBroker) -> None:
-    broker.session.publisher.publish("sensor", "temperature", NULL)
+def test_a_call_that_was_surely_not_sent_says_so(broker: ScriptedBroker) -> None:
+    sent, unsent = Answer(), Answer()
+    broker.session.call("math", "add", NULL, sent, NOW)
+    broker.sent()
+    broker.session.call("math", "add", NULL, unsent, NOW, headers={"tenant": "a"})
     broker.lose()
+    for answer, delivered in ((sent, "maybe"), (unsent, "no")):
+        assert isinstance(answer.error, ConnectionLost)
+        assert answer.error.delivered == delivered
     broker.open()
     assert broker.sent() == []
+
+
+def test_what_could_not_be_sent_even_in_part_counts_as_not_sent(broker: ScriptedBroker) -> None:
+    session, first, second = broker.session, Answer(), Answer()
+    session.call("math", "add", NULL, first, NOW)
+    session.call("math", "add", NULL, second, NOW)
+    data = session.data_to_send()
+    assert session.connection is not None
+    session.connection.take_back(data)
+    assert session.queued == len(data)
+    broker.lose()
+    for answer in (first, second):
+        assert isinstance(answer.error, ConnectionLost)
+        assert answer.error.delivered == "no"
 
 
 def test_a_new_connection_registers_and_subscribes_before_anything_else_is_sent(broker: ScriptedBroker) -> None:
@@ -188,12 +208,23 @@ def test_goodbye_is_said_to_a_broker_that_knows_it(broker: ScriptedBroker, seed_
     assert broker.sent() == []
 
 
-def test_the_brokers_goodbye_changes_nothing_until_the_connection_ends(broker: ScriptedBroker) -> None:
-    answer = Answer()
+def test_after_the_brokers_goodbye_answers_still_come_and_nothing_else_is_asked(broker: ScriptedBroker) -> None:
+    answer, goodbyes = Answer(), list[str]()
+    broker.session.on_goodbye = goodbyes.append
     call_id = broker.session.call("math", "add", NULL, answer, NOW)
-    broker.give({"Goodbye": {"reason": "it stops"}}, result(call_id, "math", 1))
+    broker.give({"Goodbye": {"reason": "it stops"}})
+    assert goodbyes == ["it stops"]
+    assert broker.session.opened
+    assert not broker.session.ready
+    with pytest.raises(ConnectionLost) as raised:
+        broker.session.call("math", "add", NULL, Answer(), NOW)
+    assert raised.value.delivered == "no"
+    broker.give(result(call_id, "math", 1))
     assert answer.value == 1
     assert broker.notices == []
+    broker.lose()
+    broker.open()
+    assert broker.session.ready
 
 
 # Nonsense

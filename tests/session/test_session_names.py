@@ -35,7 +35,7 @@ def exists(name: str, answer: bool) -> Message:
 def test_questions_are_answered_by_name_in_order(broker: ScriptedBroker) -> None:
     answers = [Answer() for _ in range(3)]
     for name, answer in zip(("math", "text", "math"), answers, strict=True):
-        broker.session.has(name, answer)
+        broker.session.names.has(name, answer)
     assert broker.sent() == [{"HasObject": {"object_name": name}} for name in ("math", "text", "math")]
     broker.give(exists("math", False), exists("text", True), exists("math", True))
     assert [answer.result for answer in answers] == [False, True, True]

@@ -12,13 +12,14 @@ from msgspec import Raw
 
 from ..address import resolve_address
 from ..context import inherit
-from ..errors import ConnectionLost, TooLarge
-from ..events import Event
+from ..errors import ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
 from ..session import BROKER_OBJECT, Agreement, Session
 from ..session.streams import Incoming
-from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
+from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, not_acknowledged, payload_of, value_of
+from .callbacks import ConnectionCallbacks, Notified
 from .link import ENOUGH_TO_WRITE, Link
+from .retrying import ask, wait_for, wait_to_retry
 from .stream import Stream
 from .subscription import Callback, Subscription
 
@@ -27,20 +28,29 @@ T = TypeVar("T")
 Overflow = Literal["", "drop_oldest", "latest", "disconnect"]
 
 
-def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Connecting:
+def connect(
+    address: str | None = None,
+    *,
+    timeout: float | None = 5.0,
+    name: str = "",
+    on_connect: Notified | None = None,
+    on_disconnect: Notified | None = None,
+) -> Connecting:
     """`async with connect() as client`, or `client = await connect()`.
 
     `address` defaults to `BROKER_ADDR` in the environment, then to the platform's default. Fails at once with
     ConnectFailed when nothing listens there, after `timeout` seconds when nothing answers. `name` is shown to people.
+    `on_connect` and `on_disconnect`, functions or coroutine functions without arguments, are called for each connection,
+    the first included, and for its end, whatever ends it; one at a time.
     """
-    return Connecting(address, timeout, name)
+    return Connecting(Client(address, name=name, on_connect=on_connect, on_disconnect=on_disconnect), timeout)
 
 
 class Connecting:
     """A client that is not connected yet: await it, or enter it."""
 
-    def __init__(self, address: str | None, timeout: float | None, name: str) -> None:
-        self._client = Client(address, name=name)
+    def __init__(self, client: Client, timeout: float | None) -> None:
+        self._client = client
         self._timeout = timeout
 
     async def _open(self) -> Client:
@@ -64,8 +74,16 @@ class Client:
     wait up to their timeout, subscriptions go on after a `Gap`.
     """
 
-    def __init__(self, address: str | None = None, *, name: str = "") -> None:
-        self.link = Link(resolve_address(address, os.environ), name)
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        name: str = "",
+        on_connect: Notified | None = None,
+        on_disconnect: Notified | None = None,
+    ) -> None:
+        callbacks = ConnectionCallbacks(on_connect, on_disconnect)
+        self.link = Link(resolve_address(address, os.environ), name, callbacks)
         self._undrained = False  # whether something was published since the last drain
         self._losses = 0  # connections that had been lost when the first of it was published
 
@@ -126,7 +144,9 @@ class Client:
         """
         link = self.link
         session = link.session
-        loop = link.loop
+        loop = asyncio.get_running_loop()
+        if loop is not link.loop:
+            raise link.wrong_loop()
         timeout, headers = inherit(timeout, headers, loop.time, f"'{object}.{method}'")
         if timeout == math.inf:
             timeout = None
@@ -145,6 +165,11 @@ class Client:
         except asyncio.CancelledError:
             session.cancel(call_id)
             raise
+        except (ConnectionLost, NoSuchObject) as error:
+            deadline = None if timeout is None else now + timeout
+            await wait_to_retry(link, error, deadline)
+            left = None if deadline is None else deadline - loop.time()
+            return await self.call(object, method, args, timeout=left, returns=returns, headers=headers)
         return value_of(value, codec, returns, object, method)
 
     @overload
@@ -183,23 +208,30 @@ class Client:
         `timeout` is for the whole stream, and `returns` the type of an item; the rest is as for `call`.
         """
 
-        async def start(make: Callable[[Session], Incoming]) -> None:
-            link = self.link
-            session = link.session
+        link, session = self.link, self.link.session
+        deadline: float | None = None
+
+        async def start(make: Callable[[Session], Incoming]) -> float | None:
+            nonlocal deadline
             link.require_own_loop()
-            left, inherited = inherit(timeout, headers, link.loop.time, f"'{object}.{method}'")
+            now = link.loop.time
+            given = timeout if deadline is None else deadline - now()
+            left, inherited = inherit(given, headers, now, f"'{object}.{method}'")
             if left == math.inf:
                 left = None
             if not session.ready:
                 left = await link.wait_ready(left)
             incoming = make(session)
-            now = link.loop.time()
             payload = payload_of(args, incoming.codec, object, method)
-            incoming.open(payload, now, left, inherited)
-            if left is not None and now + left < link.next_timer:
-                link.arm_timer(now + left)
+            started = now()
+            incoming.open(payload, started, left, inherited)
+            if left is not None:
+                deadline = started + left
+                if deadline < link.next_timer:
+                    link.arm_timer(deadline)
+            return deadline
 
-        return Stream(start, object, method, returns)
+        return Stream(link, start, object, method, returns)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `await client.object("math").add(a=10, b=32)`."""
@@ -215,6 +247,8 @@ class Client:
         """
         link = self.link
         session = link.session
+        if asyncio.get_running_loop() is not link.loop:
+            raise link.wrong_loop()
         if not session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
         if session.paused:
@@ -230,18 +264,27 @@ class Client:
         else:
             queued = session.publisher.publish(object, topic, payload)
         if routed is not None:
-            await routed
+            try:
+                async with asyncio.timeout(DEFAULT_TIMEOUT):
+                    await routed
+            except ConnectionLost as error:
+                if error.delivered != "no" or link.closed:
+                    raise
+                await self.publish(object, topic, value, retain=retain, ack=ack)
+            except TimeoutError as error:
+                raise not_acknowledged(object, topic) from error
         elif queued + link.written > ENOUGH_TO_WRITE:
             await link.wait_writable()
 
     async def clear(self, object: str, topic: str) -> None:
         """Removes the value that is retained there, if there is one."""
-        await self._ask(lambda session, done, now: session.publisher.clear(object, topic, done, now))
+        await ask(self.link, lambda session, done, now: session.publisher.clear(object, topic, done, now))
 
     async def set_will(self, object: str, topic: str, value: Any = None, *, retain: bool = False) -> None:
         """The event that the broker publishes when this client is lost, not when it is closed; "" as topic: none."""
-        await self._ask(
-            lambda session, done, now: session.publisher.set_will(object, topic, value, done, now, retain=retain)
+        await ask(
+            self.link,
+            lambda session, done, now: session.publisher.set_will(object, topic, value, done, now, retain=retain),
         )
 
     def subscribe(
@@ -264,22 +307,15 @@ class Client:
 
     async def has(self, object: str) -> bool:
         """Whether somebody serves the object."""
-        link = self.link
-        if not link.session.ready:
-            await link.wait_ready(DEFAULT_TIMEOUT)
-        answer: asyncio.Future[bool] = link.loop.create_future()
-        link.session.has(object, answer)
-        async with asyncio.timeout(DEFAULT_TIMEOUT):
-            return await answer
+        return bool(await ask(self.link, lambda session, answer, _: session.names.has(object, answer)))
 
     async def wait_for(self, object: str, timeout: float | None = None) -> None:
         """Until somebody serves the object. Raises TimeoutError."""
-        async with asyncio.timeout(timeout), self.subscribe(BROKER_OBJECT, "object.registered") as registered:
-            while not await self.has(object):
-                if self.broker is not None:
-                    await _registration_of(object, registered)
-                else:  # the Rust crate's broker has no such events; its own clients ask as often
-                    await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(timeout):
+                await wait_for(self.link, object)
+        except TimeoutError as error:
+            raise TimeoutError(f"nobody serves '{object}' after {timeout:g} s") from error
 
     async def objects(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> list[str]:
         """The names of all objects, `rob` among them."""
@@ -317,18 +353,3 @@ class Client:
                 await self.drain()
         finally:
             await self.close()
-
-    async def _ask(self, ask: Callable[[Session, asyncio.Future[Any], float], None]) -> None:
-        link = self.link
-        if not link.session.ready:
-            await link.wait_ready(DEFAULT_TIMEOUT)
-        done: asyncio.Future[Any] = link.loop.create_future()
-        ask(link.session, done, link.loop.time())
-        async with asyncio.timeout(DEFAULT_TIMEOUT):
-            await done
-
-
-async def _registration_of(object: str, registered: Subscription) -> None:
-    async for event in registered:
-        if not isinstance(event, Event) or event.value == {"object": object}:
-            return  # after a Gap it may have been registered unseen

@@ -7,16 +7,16 @@ import contextlib
 import logging
 import math
 import os
-import random
-from collections.abc import Iterator
 from typing import Protocol, cast
 
 from ..address import Address
 from ..deadlines import BUCKET_SECONDS
-from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, IPCError
+from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, IPCError, Overloaded
 from ..messages import Error, Invalid, Welcome
 from ..session import WRITE_EARLY, Session, Settings
+from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
+from .callbacks import ConnectionCallbacks
 from .transport import open_connection
 
 logger = logging.getLogger("ipc_broker")
@@ -38,17 +38,25 @@ CLOSE_TIMEOUT = 1.0
 class Link:
     """Carries bytes between a `Session` and the broker at `address`. Belongs to the loop it is opened on."""
 
-    def __init__(self, address: Address, name: str) -> None:
+    def __init__(self, address: Address, name: str, callbacks: ConnectionCallbacks) -> None:
         self.address = address
         self.session = Session(nonce=os.urandom(8).hex(), settings=Settings(name=name, pid=os.getpid()))
         self.session.on_notice = self._log_notice
         self.session.on_pause = self._paused
-        self.session.on_silence = self._end_silent
+        self.session.on_goodbye = self._goodbye
+        self.session.on_silence = self._end
         self.closed = False
-        self.loop: asyncio.AbstractEventLoop
+        self.loop = cast(asyncio.AbstractEventLoop, None)  # until it is opened
+        self.settled_at = -math.inf
+        """When the others, too, have had the time to come back after a reconnect."""
         self.subscriptions: set[Ends] = set()
+        self._callbacks = callbacks
         self._protocol: _LinkProtocol | None = None
+        self._stops = False  # the broker has said goodbye
+        self._waiting = 0  # for a connection
         self._reconnecting: asyncio.Task[None] | None = None
+        self._backoff = backoff()
+        self._opened_at = 0.0
         self._ready = asyncio.Event()
         self._writable = asyncio.Event()
         self._resumed = asyncio.Event()
@@ -84,10 +92,10 @@ class Link:
     async def open_patiently(self) -> None:
         """Tries until there is a broker, for ever."""
         told = False
-        for delay in backoff():
+        for delay in self._backoff:
             await asyncio.sleep(delay)
             try:
-                await self.open(timeout=5.0)
+                await self.open(ANSWER_TIMEOUT)
             except ConnectFailed as error:
                 if not told:
                     logger.warning("%s; waiting for it", error)
@@ -105,21 +113,34 @@ class Link:
     def require_own_loop(self) -> None:
         """Raises IPCError in another loop than its own, where nothing that it tells would ever arrive."""
         if asyncio.get_running_loop() is not self.loop:
-            raise IPCError(f"the client of {self.address} belongs to another event loop; connect in this one")
+            raise self.wrong_loop()
+
+    def wrong_loop(self) -> IPCError:
+        if self.loop is None:
+            return IPCError(
+                f"the client of {self.address} is not connected yet; use it in `async with`, or await it first"
+            )
+        return IPCError(f"the client of {self.address} belongs to another event loop; connect in this one")
 
     async def wait_ready(self, timeout: float | None) -> float | None:
-        """Until there is a connection; gives what is left of `timeout`. Raises ClientClosed, DeadlineExceeded."""
+        """Until there is a connection; gives what is left of `timeout`. Raises ClientClosed, DeadlineExceeded, Overloaded."""
         self.require_open()
-        now = asyncio.get_running_loop().time
-        started = now()
+        if self._waiting >= MOST_WAITING:
+            message = f"{MOST_WAITING} calls and publishers wait already for a connection to {self.address}"
+            raise Overloaded(message, delivered="no")
+        started = self.loop.time()
+        self._waiting += 1
         try:
             async with asyncio.timeout(timeout):
-                await self._ready.wait()
+                while not (self.session.ready or self.closed):
+                    await self._ready.wait()
         except TimeoutError as error:
             message = f"there was no connection to {self.address} within {timeout:g} s"
             raise DeadlineExceeded(message, delivered="no") from error
+        finally:
+            self._waiting -= 1
         self.require_open()
-        return None if timeout is None else max(timeout - (now() - started), 0.0)
+        return None if timeout is None else max(timeout - (self.loop.time() - started), 0.0)
 
     async def wait_writable(self) -> None:
         """Hands what is queued to the kernel, and waits while it takes no more."""
@@ -203,6 +224,7 @@ class Link:
             protocol.transport.write(self.session.data_to_send())
             self._protocol = None
             self.session.connection_lost("the client was closed")
+            self._callbacks.disconnected()
             if goodbye:  # the broker closes the connection when it has read that
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_TIMEOUT):
@@ -214,12 +236,14 @@ class Link:
             except TimeoutError:
                 protocol.transport.abort()
                 await protocol.ended.wait()
+        await self._callbacks.drain(CLOSE_TIMEOUT)
 
     def _drop(self) -> None:
         """Ends the connection, as if it had never been made."""
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             self.session.connection_lost("it was not wanted any more")
+            self._callbacks.disconnected()
             protocol.transport.abort()
 
     # What the protocol tells
@@ -230,6 +254,7 @@ class Link:
             return
         self._protocol = protocol
         self._senseless = ""
+        self._stops = False
         self.writable(True)
         opened.add_done_callback(self._opened)
         self.session.connection_made(self.wake, opened, self.loop.time())
@@ -237,6 +262,10 @@ class Link:
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
         if not opened.cancelled() and opened.exception() is None and self.session.ready:
             self._ready.set()
+            self._callbacks.connected()
+            self._opened_at = self.loop.time()
+            if self.session.losses:
+                self.settled_at = self._opened_at + SETTLING
             deadline = self.session.next_deadline()
             if deadline is not None and deadline < self.next_timer:
                 self.arm_timer(deadline)
@@ -244,14 +273,17 @@ class Link:
     def lost(self, protocol: _LinkProtocol, error: Exception | None) -> None:
         if protocol is not self._protocol:
             return
-        was_ready = self.session.ready
+        was_open = self.session.opened
         self._protocol = None
         self._ready.clear()
         self.writable(True)
         reason = f"the connection to {self.address} was lost ({self._senseless or error or 'the broker closed it'})"
         self.session.connection_lost(reason)
-        if was_ready and not self.closed:
-            logger.warning("%s; connecting again", reason)
+        self._callbacks.disconnected()
+        if was_open and not self.closed:
+            logger.log(logging.INFO if self._stops else logging.WARNING, "%s; connecting again", reason)
+            if self.loop.time() - self._opened_at >= STABLE:
+                self._backoff = backoff()
             self._reconnecting = self.loop.create_task(self.open_patiently())
 
     def writable(self, can_write: bool) -> None:
@@ -262,17 +294,27 @@ class Link:
         else:
             self._writable.clear()
 
-    def _end_silent(self, reason: str) -> None:
+    def _end(self, reason: str) -> None:
+        """The broker is not to be waited for, or not to be understood, any longer."""
         if self._protocol is not None:
             self._senseless = reason
             self._protocol.transport.abort()
 
+    def _goodbye(self, reason: str) -> None:
+        self._ready.clear()
+        self._stops = True
+        logger.info("the broker at %s says goodbye%s", self.address, f" ({reason})" if reason else "")
+        self.loop.call_later(GOODBYE_PATIENCE, self._end_late, self._protocol)
+
+    def _end_late(self, protocol: _LinkProtocol | None) -> None:
+        if protocol is self._protocol:
+            self._end(f"it was not closed within {GOODBYE_PATIENCE:g} s after the broker's goodbye")
+
     def _log_notice(self, notice: Error | Invalid) -> None:
         if isinstance(notice, Invalid):
             logger.warning("%s sent what is no message: %s", self.address, notice.reason)
-            if notice.fatal and self._protocol is not None:
-                self._senseless = f"what came is no message: {notice.reason}"
-                self._protocol.transport.abort()
+            if notice.fatal:
+                self._end(f"what came is no message: {notice.reason}")
         else:
             logger.warning("the broker refused: %s", notice.message)
 
@@ -306,12 +348,3 @@ class _LinkProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._link.writable(True)
-
-
-def backoff() -> Iterator[float]:
-    """Seconds to wait before each attempt: none, then 10 ms doubling to 500 ms, each a quarter more or less."""
-    yield 0.0
-    delay = 0.01
-    while True:
-        yield delay * random.uniform(0.75, 1.25)
-        delay = min(delay * 2, 0.5)

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Self, TypeVar, cast
 
+from ..errors import ConnectionLost, NoSuchObject
 from ..session import Session
 from ..session.streams import Incoming
 from ..session.values import value_of
+from .link import Link
+from .retrying import wait_to_retry
 
 T = TypeVar("T")
 
-Start = Callable[[Callable[[Session], Incoming]], Awaitable[None]]
-"""Makes the incoming side with the session that is ready by then, and opens it."""
+Start = Callable[[Callable[[Session], Incoming]], Awaitable[float | None]]
+"""Makes the incoming side with the session that is ready by then, and opens it; gives the deadline."""
 
 
 class _Incoming(Incoming):
@@ -33,9 +36,12 @@ class Stream(Generic[T]):
     256 KiB. Leaving the loop or the block cancels it. What the method raises is raised behind its last item.
     """
 
-    def __init__(self, start: Start, object_name: str, method: str, returns: Any) -> None:
+    def __init__(self, link: Link, start: Start, object_name: str, method: str, returns: Any) -> None:
         self.object = object_name
         self.method = method
+        self._link = link
+        self._deadline: float | None = None
+        self._begun = False  # an item has come, or the end
         self._start = start
         self._returns = returns
         self._incoming: _Incoming | None = None
@@ -62,9 +68,14 @@ class Stream(Generic[T]):
         while (value := incoming.take()) is None:
             if incoming.ended:
                 error, incoming.error = incoming.error, None
-                raise error if error is not None else StopAsyncIteration
-            incoming.arrived.clear()
-            await incoming.arrived.wait()
+                if self._begun or not isinstance(error, ConnectionLost | NoSuchObject):
+                    raise error if error is not None else StopAsyncIteration
+                await wait_to_retry(self._link, error, self._deadline)
+                incoming = await self._started()
+            else:
+                incoming.arrived.clear()
+                await incoming.arrived.wait()
+        self._begun = True
         return cast(T, value_of(value, incoming.codec, self._returns, self.object, self.method))
 
     async def aclose(self) -> None:
@@ -80,7 +91,7 @@ class Stream(Generic[T]):
             made.append(_Incoming(session, self.object, self.method))
             return made[0]
 
-        await self._start(make)
+        self._deadline = await self._start(make)
         self._incoming = made[0]
         return made[0]
 

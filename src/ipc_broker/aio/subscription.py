@@ -12,8 +12,9 @@ from typing import Any, Self
 from ..context import outside_of_calls
 from ..errors import ClientClosed
 from ..events import Event, Gap
-from ..session import ClientSubscription
+from ..session import ClientSubscription, Session
 from .link import Link
+from .retrying import ask
 
 logger = logging.getLogger("ipc_broker")
 
@@ -111,17 +112,8 @@ class Subscription:
     async def _start(self) -> Self:
         if not self._open:
             link, callback = self._link, self._callback
-            if not link.session.ready:
-                await link.wait_ready(30.0)
-            subscribed = link.loop.create_future()
-            self._subscribed = link.session.subscribe(
-                self.object, self.topic, self, subscribed, group=self._group, overflow=self._overflow
-            )
-            # What still waits came by an earlier subscription, which gives no credit any more.
-            self._waiting = deque((event, 0) for event, _ in self._waiting)
-            self._open = True
             try:
-                await subscribed
+                await ask(link, self._subscribe)
             except BaseException:
                 await self.close()
                 raise
@@ -130,6 +122,14 @@ class Subscription:
                 # It outlives the method that it may have been subscribed in, and inherits nothing from that.
                 self._caller = outside_of_calls(lambda: link.loop.create_task(self._call_back(callback)))
         return self
+
+    def _subscribe(self, session: Session, subscribed: asyncio.Future[Any], now: float) -> None:
+        self._subscribed = session.subscribe(
+            self.object, self.topic, self, subscribed, group=self._group, overflow=self._overflow
+        )
+        # What still waits came by an earlier subscription, which gives no credit any more.
+        self._waiting = deque((event, 0) for event, _ in self._waiting)
+        self._open = True
 
     async def _call_back(self, callback: Callback) -> None:
         async for event in self:

@@ -12,6 +12,7 @@ from ..errors import ClientClosed, IPCError, NameTaken
 from ..interface import Method, SharedObject, method_of, methods_of
 from ..messages import Call
 from ..protocol.connection import Connection
+from .callbacks import Notified
 from .client import Client
 from .executor import Executor
 from .signals import on_stop_signal
@@ -40,11 +41,20 @@ class Worker:
         worker.run()
 
     Within asyncio: `await worker.serve()`, or `async with worker:`, in which the objects are registered. `async def`
-    methods run on the event loop, `def` methods in a pool of `threads` threads, unless marked `inline`.
+    methods run on the event loop, `def` methods in a pool of `threads` threads, unless marked `inline`. The rest is as for
+    `connect`.
     """
 
-    def __init__(self, address: str | None = None, *, name: str = "", threads: int = 64) -> None:
-        self.client = Client(address, name=name)
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        name: str = "",
+        threads: int = 64,
+        on_connect: Notified | None = None,
+        on_disconnect: Notified | None = None,
+    ) -> None:
+        self.client = Client(address, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
         self._executor = Executor(self.client.link, threads)
         self._objects: dict[str, object] = {}
         self._registered_as: dict[str, tuple[str, int]] = {}  # mode and concurrency of each

@@ -204,6 +204,18 @@ class Connection:
         self._outbox.clear()
         self.queued = 0
 
+    def take_back(self, data: bytes) -> None:
+        """What `data_to_send` gave last could not be sent, not even in part."""
+        if data:
+            self._outbox.insert(0, data)
+            self.queued += len(data)
+
+    def unsent(self) -> list[Decoded | Invalid]:
+        """The messages that are queued: of a connection that is lost, those that were surely not sent."""
+        other = Role.BROKER if self._role is Role.CLIENT else Role.CLIENT
+        frames = FrameReader(sys.maxsize).feed(b"".join(self._outbox))
+        return [message for message, _ in _decoder(other, self.codec, extended=True).decode_all(frames)]
+
     def extend(self, encoding: str, send_limit: int, max_frame: int) -> None:
         """Both sides have agreed by `rob.hello`: what comes and goes from now on is encoded so, and so large at most."""
         self.state = _NEXT_STATE[self.state, "extend"]

@@ -1,9 +1,10 @@
 """The brain of clients and workers, without I/O and without a clock."""
 
+from .names import ASK_EVERY as ASK_EVERY
+from .names import BROKER_OBJECT as BROKER_OBJECT
 from .replies import deadline_exceeded as deadline_exceeded
 from .serving import ItemTooLarge as ItemTooLarge
 from .serving import Serving as Serving
-from .session import BROKER_OBJECT as BROKER_OBJECT
 from .session import WRITE_EARLY as WRITE_EARLY
 from .session import Session as Session
 from .settings import Agreement as Agreement

@@ -6,17 +6,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from ..errors import TooLarge
-from ..messages import Publish
+from ..messages import Error, Publish
 from ..protocol.codec import Codec, checked_name
 from ..protocol.connection import Connection
 from ..protocol.encodings import transcode
 from ..protocol.framing import HEADER_SIZE
 from ..protocol.payload import Unsendable
-from .replies import PendingCalls
+from .calls import Calls
+from .names import BROKER_OBJECT
 from .serving import over_frame_limit
-from .shell import Reply
+from .shell import UNHEARD, Reply
 from .values import payload_of
 
 if TYPE_CHECKING:
@@ -40,12 +42,13 @@ class _LastWill(Struct, frozen=True):
 class Publisher:
     """See the module. What it keeps outlives the connections."""
 
-    __slots__ = ("_calls", "_retained", "_session", "_will")
+    __slots__ = ("_calls", "_retained", "_session", "_unsent", "_will")
 
-    def __init__(self, session: Session, calls: PendingCalls) -> None:
+    def __init__(self, session: Session, calls: Calls) -> None:
         self._session = session
         self._calls = calls
         self._retained: dict[tuple[str, str], _Kept] = {}
+        self._unsent: list[tuple[Publish, Codec]] = []
         self._will: _LastWill | None = None
 
     def publish(self, object_name: str, topic: str, value: Raw) -> int:
@@ -71,18 +74,18 @@ class Publisher:
         extended = session.welcome is not None
         if retain:
             session.require_extended("retained events")
-        call_id = session.next_id() if reply is not None and extended else ""
+        call_id = self._calls.next_id() if reply is not None and extended else ""
         frame = connection.codec.encode(Publish(object_name, topic, value, call_id, retain))
         if len(frame) - HEADER_SIZE > connection.send_limit:
             raise _too_large(frame, connection, object_name, topic)
         if retain:
             self._retained[object_name, topic] = _Kept(value, connection.codec)
         if reply is not None and extended:
-            self._calls.add(call_id, reply, object_name, topic, now, None)
+            self._calls.pending.add(call_id, reply, object_name, topic, now, None)
         connection.send_frame(frame)
         if reply is not None and not extended:
             # The Rust crate's broker handles what a connection sends in its order: the answer to a later question will do.
-            session.has("rob", reply)
+            session.names.has(BROKER_OBJECT, reply)
         return connection.queued
 
     def clear(self, object_name: str, topic: str, reply: Reply, now: float) -> None:
@@ -114,19 +117,38 @@ class Publisher:
             args = {"object_name": will.object_name, "topic": will.topic, "args": value, "retain": will.retain}
         self._session.ask_broker("setWill", args, reply, now)
 
+    def connection_lost(self, unsent: list[Publish], codec: Codec) -> None:
+        """These events were surely not sent. One that is to be acknowledged is left to whoever waits for that."""
+        self._unsent += [(event, codec) for event in unsent if not event.call_id]
+
     def reopen(self, connection: Connection, *, new_broker: bool) -> None:
-        """There is a new connection, to an extended broker."""
+        """There is a new connection."""
         # What this encoding cannot say, or this broker not take, is left out; whoever publishes next is told.
-        if self._will is not None:
-            with suppress(Unsendable, TooLarge):
-                self._ask_for(self._will, _Unheard(), 0.0)
-        if new_broker:
-            for (object_name, topic), kept in self._retained.items():
-                with suppress(Unsendable):
-                    value = transcode(kept.value, kept.codec, connection.codec)
-                    frame = connection.codec.encode(Publish(object_name, topic, value, retain=True, if_absent=True))
-                    if len(frame) - HEADER_SIZE <= connection.send_limit:
-                        connection.send_frame(frame)
+        if self._session.welcome is not None:
+            if self._will is not None:
+                with suppress(Unsendable, TooLarge):
+                    self._ask_for(self._will, UNHEARD, 0.0)
+            if new_broker:
+                for (object_name, topic), kept in self._retained.items():
+                    with suppress(Unsendable, TooLarge):
+                        again = Publish(object_name, topic, kept.value, retain=True, if_absent=True)
+                        self._send_again(again, kept.codec, connection)
+        unsent, self._unsent = self._unsent, []
+        for event, codec in unsent:
+            try:
+                self._send_again(event, codec, connection)
+            except (Unsendable, TooLarge) as error:
+                self._session.notice(Error(None, event.object_name, f"an event that was to be sent again: {error}"))
+
+    def _send_again(self, event: Publish, codec: Codec, connection: Connection) -> None:
+        """Raises Unsendable, TooLarge."""
+        if event.retain and self._session.welcome is None:
+            raise Unsendable("this broker speaks the Rust crate's protocol: it has no retained events")
+        event = replace(event, args=transcode(event.args, codec, connection.codec))
+        frame = connection.codec.encode(event)
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            raise _too_large(frame, connection, event.object_name, event.topic)
+        connection.send_frame(frame)
 
     def accepted(self, will: _LastWill | None) -> None:
         self._will = will
@@ -147,17 +169,6 @@ class _WillReply:
 
     def set_exception(self, exception: Any, /) -> None:
         self._reply.set_exception(exception)
-
-
-class _Unheard:
-    """The reply to what is asked again after a reconnect: it was accepted before."""
-
-    def done(self) -> bool:
-        return True
-
-    def set_result(self, result: Any, /) -> None: ...
-
-    def set_exception(self, exception: Any, /) -> None: ...
 
 
 def _too_large(frame: bytes, connection: Connection, object_name: str, topic: str) -> TooLarge:

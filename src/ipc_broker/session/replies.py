@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from typing import Any
 
 from msgspec import MsgspecError, Raw, Struct, UnsetType
@@ -58,13 +59,15 @@ class PendingCalls:
             call = self.waiting.pop(call_id)
             _refuse(call.reply, deadline_exceeded(call.object_name, call.method, call.timeout))
 
-    def lose(self, reason: str) -> None:
-        """The connection is gone."""
-        for call in self.waiting.values():
+    def lose(self, reason: str, unsent: Container[str]) -> None:
+        """The connection is gone, with calls of which some were surely not sent."""
+        waiting, self.waiting = self.waiting, {}
+        for call_id, call in waiting.items():
             if call.bucket is not None:
                 call.bucket.clear()
-            _refuse(call.reply, ConnectionLost(reason, object=call.object_name, method=call.method))
-        self.waiting.clear()
+            delivered = "no" if call_id in unsent else "maybe"
+            error = ConnectionLost(reason, object=call.object_name, method=call.method, delivered=delivered)
+            _refuse(call.reply, error)
 
 
 Question = tuple[str, ...]

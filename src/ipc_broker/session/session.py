@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
-from ..errors import ConnectionLost, InvalidArgs, RemoteError, TooLarge
+from ..errors import ConnectionLost, InvalidArgs
 from ..events import Event
 from ..messages import (
     Call,
@@ -25,7 +25,6 @@ from ..messages import (
     Credit,
     Error,
     Goodbye,
-    HasObject,
     HasObjectResult,
     Invalid,
     Item,
@@ -33,6 +32,7 @@ from ..messages import (
     Pause,
     Ping,
     Pong,
+    Publish,
     Registered,
     Result,
     Resume,
@@ -43,16 +43,15 @@ from ..messages import Event as UndecodableEvent
 from ..protocol.codec import Codec, checked_name
 from ..protocol.connection import Connection, Role
 from ..protocol.encodings import JSON
-from ..protocol.framing import HEADER_SIZE
-from ..protocol.heartbeat import LOOKS, MOST_SILENT, Silence
+from .calls import Calls
+from .names import BROKER_OBJECT, Names
 from .publisher import Publisher
-from .replies import PendingCalls, Questions, exception_of, name_taken, refusal
-from .serving import Serving, over_frame_limit
+from .replies import Questions, name_taken, refusal
+from .serving import Serving
 from .settings import DEFAULT_SETTINGS, Agreement, Settings
-from .shell import STREAM_ENDED, Reply, Sink, StreamReply
+from .shell import Reply, Sink
 from .subscriptions import ClientSubscription, ClientSubscriptions
-
-BROKER_OBJECT = "rob"
+from .watchdog import Watchdog
 
 WRITE_EARLY = 4096
 """Bytes after which the shell is woken again, to write what it collects: the next process begins while this one goes on."""
@@ -66,37 +65,39 @@ class Session:
 
     def __init__(self, *, nonce: str, settings: Settings = DEFAULT_SETTINGS) -> None:
         checked_name(settings.name)
+        self.opened = False
+        """Hello was answered."""
         self.ready = False
+        """It is open, and the broker has not said goodbye: something can be asked."""
         self.welcome: Welcome | None = None
         self.paused = False
         """The broker asks to publish nothing for now."""
         self.on_pause: Callable[[], None] | None = None  # also when the pause is over
         self.on_notice: Callable[[Error | Invalid], None] | None = None
+        self.on_goodbye: Callable[[str], None] | None = None
+        """The broker stops, for the reason that it is called with: answers may still come, and then the end."""
         self.on_silence: Callable[[str], None] | None = None
         """The broker seems to be gone, for the reason that it is called with: the connection is to be ended."""
-        self.late_answers = 0
         self.losses = 0
         """Connections that were lost."""
         self.connection: Connection | None = None
         self._settings = settings
         self._nonce = nonce
-        self._prefix = nonce
-        self._last_id = 0
-        self._calls = PendingCalls()
+        self._calls = Calls(self, prefix=nonce)
         self._questions = Questions()
         self.serving = Serving(self._questions)
         self.subscriptions = ClientSubscriptions(self._questions)
         self.publisher = Publisher(self, self._calls)
-        self._silence: Silence | None = None
-        self._look_every = 0.0
-        self._look_at = 0.0
+        self.names = Names(self, self._questions)
+        self._watchdog = Watchdog()
+        self._opened_at = 0.0
         self._opened: Reply | None = None
         self._hello_id = ""
         serving, subscriptions = self.serving, self.subscriptions
         self._handlers: dict[type, Callable[[Any, int], None]] = {
-            Result: self._result,
+            Result: self._calls.result,
             Error: self._error,
-            Item: self._item,
+            Item: self._calls.item,
             Event: subscriptions.event,
             Missed: subscriptions.missed,
             UndecodableEvent: subscriptions.undecodable,
@@ -107,7 +108,7 @@ class Session:
             Caller: serving.caller,
             CallerGone: serving.caller_gone,
             Registered: self._registered,
-            HasObjectResult: self._has_object_result,
+            HasObjectResult: self.names.has_object_result,
             Pause: self._pause,
             Resume: self._resume,
             Ping: self._ping,
@@ -126,8 +127,13 @@ class Session:
         return self.connection.queued if self.connection is not None else 0
 
     @property
+    def late_answers(self) -> int:
+        """Those that nobody waited for any more."""
+        return self._calls.late_answers
+
+    @property
     def calls_in_flight(self) -> int:
-        return len(self._calls.waiting)
+        return len(self._calls.pending.waiting)
 
     @property
     def agreement(self) -> Agreement:
@@ -143,16 +149,16 @@ class Session:
         """Opens a new connection; `opened` gets the `Welcome`, or None from a broker without our extensions."""
         self.connection = Connection(Role.CLIENT, wake, wake_every=WRITE_EARLY)
         self._opened = opened
-        self._look_at = now
-        self._prefix = self._nonce
-        self._hello_id = self.next_id()
+        self._opened_at = now
+        self._calls.prefix = self._nonce
+        self._hello_id = self._calls.next_id()
         hello = self._settings.hello(self.welcome.session if self.welcome is not None else "")
         self.connection.send(Call(self._hello_id, BROKER_OBJECT, "hello", JSON.encode_payload(hello)))
 
     def receive_data(self, data: bytes) -> None:
         if self.connection is not None:
             handlers = self._handlers
-            receive = self.connection.receive_data if self.ready else self.connection.receive_one_by_one
+            receive = self.connection.receive_data if self.opened else self.connection.receive_one_by_one
             for message, frame in receive(data):
                 handlers[type(message)](message, len(frame))
 
@@ -160,14 +166,22 @@ class Session:
         return self.connection.data_to_send() if self.connection is not None else b""
 
     def connection_lost(self, reason: str) -> None:
-        """Ends all that waits for an answer, with `ConnectionLost`. Subscriptions and exposed objects stay for the next one."""
+        """Ends all that waits for an answer, with `ConnectionLost`. Subscriptions and exposed objects stay for the next one.
+
+        What is queued was surely not sent: events among it go out over the next connection, and of a call that error says so.
+        """
+        unsent: list[Any] = []
+        if self.connection is not None:
+            unsent = self.connection.unsent()
+            self.publisher.connection_lost([one for one in unsent if type(one) is Publish], self.codec)
         self.connection = None
-        self._silence = None
-        self.ready = False
+        self._watchdog.stop()
+        self.opened = self.ready = False
         self.losses += 1
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(ConnectionLost(reason))
-        self._calls.lose(reason)
+        self._calls.connection_lost(reason, {one.call_id for one in unsent if type(one) in (Call, Publish)})
+        self.names.connection_lost(reason)
         self._questions.lose(reason)
         self.subscriptions.connection_lost()
         self.serving.connection_lost()
@@ -180,23 +194,26 @@ class Session:
         self.connection.send(Goodbye())
         return True
 
+    def hello_answered(self, call_id: str, answer: Raw | None) -> bool:
+        """Whether that is the answer to hello, None for an error; then the connection is open."""
+        if call_id != self._hello_id or self.opened:
+            return False
+        self._open(self._settings.welcome(answer) if answer is not None else None)
+        return True
+
     def _open(self, welcome: Welcome | None) -> None:
         connection = self.connection
         assert connection is not None
         known = self.welcome.epoch if self.welcome is not None else ""
         self.welcome = welcome
-        self._prefix = welcome.prefix if welcome is not None else f"{self._nonce}."
+        self._calls.prefix = welcome.prefix if welcome is not None else f"{self._nonce}."
         if welcome is not None:
             connection.extend(welcome.encoding, welcome.max_frame, self._settings.max_frame)
-            if welcome.heartbeat_ms and "heartbeat" in welcome.features:
-                self._silence = Silence(connection)
-                self._look_every = welcome.heartbeat_ms / 1000 / LOOKS
-                self._look_at += self._look_every
-        self.ready = True
+            self._watchdog.watch(connection, welcome, self._opened_at)
+        self.opened = self.ready = True
         self.serving.connection_made(connection)
         self.subscriptions.reopen_all(connection, extended=welcome is not None)
-        if welcome is not None:
-            self.publisher.reopen(connection, new_broker=welcome.epoch != known)
+        self.publisher.reopen(connection, new_broker=welcome is None or welcome.epoch != known)
         opened, self._opened = self._opened, None
         if opened is not None and not opened.done():
             opened.set_result(welcome)
@@ -221,54 +238,27 @@ class Session:
         broker and worker; the session itself counts it from `now`, and ends the call in `handle_timer`. A shell that
         counts by itself gives None. Raises TooLarge, InvalidArgs, ConnectionLost.
         """
-        connection = self.connection
-        if connection is None or not self.ready:
-            connection = self.require_connection()
-        self._last_id += 1
-        call_id = f"{self._prefix}{self._last_id}"  # what `next_id` does
-        timeout_ms = 0 if timeout is None or self.welcome is None else _milliseconds(timeout)
-        if headers or credit:
-            for name in (object_name, method):
-                checked_name(name)
-            message = Call(call_id, object_name, method, args, timeout_ms, credit, dict(headers) if headers else UNSET)
-            try:
-                frame = connection.codec.encode(message)
-            except (UnicodeEncodeError, TypeError) as error:
-                raise InvalidArgs(f"the headers cannot be sent: {error}", delivered="no") from error
-        else:
-            frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
-        if len(frame) - HEADER_SIZE > connection.send_limit:
-            raise TooLarge(
-                over_frame_limit(frame, connection, f"the call of '{object_name}.{method}'"),
-                object=object_name,
-                method=method,
-            )
-        self._calls.add(call_id, reply, object_name, method, now, timeout, credit > 0)
-        connection.send_frame(frame)
-        return call_id
+        return self._calls.call(object_name, method, args, reply, now, timeout, headers=headers, credit=credit)
 
     def cancel(self, call_id: str) -> None:
         """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""
-        if self._calls.take(call_id) is not None and self.connection is not None and self.supports("cancel"):
-            self.connection.send(Cancel(call_id))
+        self._calls.cancel(call_id)
 
     def give_credit(self, call_id: str, size: int) -> None:
         """The consumer of a stream has taken so many bytes of it."""
-        if call_id in self._calls.waiting and self.connection is not None:
-            self.connection.send(Credit(call_id, size))
+        self._calls.give_credit(call_id, size)
 
     def next_deadline(self) -> float | None:
-        deadline = self._calls.next_deadline()
-        if self._silence is None:
-            return deadline
-        return self._look_at if deadline is None else min(deadline, self._look_at)
+        deadline, look = self._calls.pending.next_deadline(), self._watchdog.next_look
+        if deadline is None or look is None:
+            return look if deadline is None else deadline
+        return min(deadline, look)
 
     def handle_timer(self, now: float) -> None:
-        self._calls.expire(now)
-        if self._silence is not None and now >= self._look_at:
-            self._look_at = now + self._look_every
-            if self._silence.look() >= MOST_SILENT and self.on_silence is not None:
-                self.on_silence(f"nothing has come from it for {self._look_every * LOOKS:g} s")
+        self._calls.pending.expire(now)
+        silence = self._watchdog.look(now)
+        if silence and self.on_silence is not None:
+            self.on_silence(silence)
 
     # Events
 
@@ -290,14 +280,7 @@ class Session:
         else:
             reply.set_result(None)
 
-    # Names
-
-    def has(self, object_name: str, reply: Reply) -> None:
-        """`reply` gets whether somebody serves the object. Raises InvalidArgs, ConnectionLost."""
-        checked_name(object_name)
-        connection = self.require_connection()
-        self._questions.ask(("HasObjectResult", object_name), reply)
-        connection.send(HasObject(object_name))
+    # Objects
 
     def withdraw(self, name: str, reply: Reply, now: float, keep_calls: bool = False) -> None:
         """`reply` is set when the broker knows that the object is no longer served.
@@ -312,38 +295,11 @@ class Session:
 
     # What arrives
 
-    def _result(self, result: Result, size: int) -> None:
-        call = self._calls.take(result.call_id)
-        if call is None:
-            if result.call_id == self._hello_id and not self.ready:
-                self._open(self._settings.welcome(result.value))
-            else:
-                self.late_answers += 1
-            return
-        if not call.reply.done():
-            call.reply.set_result(STREAM_ENDED if result.ended and call.streams else result.value)
-
-    def _item(self, item: Item, size: int) -> None:
-        call = self._calls.waiting.get(item.call_id)
-        if call is None or not call.streams:
-            self.late_answers += 1
-            return
-        stream: StreamReply = call.reply  # type: ignore[assignment]  # what was given credit is one
-        stream.item(item.value, size)
-
     def _error(self, error: Error, size: int) -> None:
-        if error.call_id is None:
+        if error.call_id is not None:
+            self._calls.error(error.call_id, error)
+        else:
             self._error_without_call(error)
-            return
-        call = self._calls.take(error.call_id)
-        if call is None:
-            if error.call_id == self._hello_id and not self.ready:
-                self._open(None)
-            else:
-                self.late_answers += 1
-            return
-        if not call.reply.done():
-            call.reply.set_exception(exception_of(error, call, self.codec))
 
     def _error_without_call(self, error: Error) -> None:
         if error.type == "Subscribe" and error.subscription:
@@ -354,14 +310,11 @@ class Session:
         if error.type == "RegisterObject" and registration in self._questions:
             taken = error.code == "name_taken"
             self._questions.fail(registration, name_taken(error, self.codec) if taken else refusal(error))
-        elif self.on_notice is not None:
-            self.on_notice(error)
+        else:
+            self.notice(error)
 
     def _registered(self, message: Registered, size: int) -> None:
         self._questions.settle(("Registered", message.object_name))
-
-    def _has_object_result(self, message: HasObjectResult, size: int) -> None:
-        self._questions.settle(("HasObjectResult", message.object_name), message.exists)
 
     def _pause(self, message: Pause, size: int) -> None:
         self._set_paused(True)
@@ -380,7 +333,10 @@ class Session:
                 self.on_pause()
 
     def _goodbye(self, message: Goodbye, size: int) -> None:
-        """The broker will close the connection; the shell sees that as its end."""
+        """It closes the connection when the calls in flight have ended; what is asked from now on waits for the next one."""
+        self.ready = False
+        if self.on_goodbye is not None:
+            self.on_goodbye(message.reason)
 
     def _invalid(self, message: Invalid, size: int) -> None:
         """Whoever waits for what cannot be read is told at once."""
@@ -388,16 +344,13 @@ class Session:
             unread = Call(message.call_id, "", "", self.codec.null)
             self.serving.fail(unread, self.connection, "invalid_args", message.reason)
         elif message.call_id is not None:
-            call = self._calls.waiting.get(message.call_id)
-            if message.about == "Item":
-                self.cancel(message.call_id)  # its worker would go on
-            else:
-                self._calls.take(message.call_id)
-            if call is not None and not call.reply.done():
-                reason = f"what '{call.object_name}.{call.method}' answered cannot be read: {message.reason}"
-                call.reply.set_exception(RemoteError(reason, object=call.object_name, method=call.method))
+            self._calls.unreadable(message.call_id, message)
+        self.notice(message)
+
+    def notice(self, notice: Error | Invalid) -> None:
+        """Tells something that nobody asked for."""
         if self.on_notice is not None:
-            self.on_notice(message)
+            self.on_notice(notice)
 
     # What is sent
 
@@ -415,13 +368,3 @@ class Session:
         """Raises InvalidArgs where the broker has none of it."""
         if self.welcome is None:
             raise InvalidArgs(f"this broker speaks the Rust crate's protocol: it has no {what}", delivered="no")
-
-    def next_id(self) -> str:
-        """Of a call, or of an event that is to be acknowledged."""
-        self._last_id += 1
-        return f"{self._prefix}{self._last_id}"
-
-
-def _milliseconds(timeout: float) -> int:
-    """At least one, since zero says for ever; nor more than the message takes."""
-    return max(1, round(min(timeout * 1000, 2**53 - 1)))

@@ -20,6 +20,18 @@ class Reply(Protocol):
     def set_exception(self, exception: Any, /) -> None: ...
 
 
+class _Unheard:
+    def done(self) -> bool:
+        return True
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, exception: Any, /) -> None: ...
+
+
+UNHEARD = _Unheard()
+"""The reply to what is asked though nobody waits for the answer."""
+
 STREAM_ENDED = object()
 """The result of a `StreamReply` whose stream has ended; anything else is the value of a method that does not stream."""
 

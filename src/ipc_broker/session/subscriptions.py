@@ -29,6 +29,7 @@ class ClientSubscription:
         "_credit_due",
         "_held",
         "connection",
+        "established",
         "group",
         "id",
         "key",
@@ -44,6 +45,8 @@ class ClientSubscription:
         self.group = group
         self.overflow = overflow
         self.connection: Connection | None = None
+        self.established = False
+        """The broker has taken it once: from then on it lasts over all connections."""
         self.seen = 0
         """Events that came, or that it was told of as missed."""
         self._held = 0  # bytes that came and were not taken
@@ -120,6 +123,7 @@ class ClientSubscriptions:
             self._questions.ask(question, reply)
             connection.send(Subscribe(*one.key))
         elif not self._questions.join(question, reply):
+            one.established = True
             reply.set_result(None)
 
     def reopen_all(self, connection: Connection, *, extended: bool) -> None:
@@ -138,9 +142,12 @@ class ClientSubscriptions:
                 one.sink.deliver(Gap(*one.key), 0)
 
     def connection_lost(self) -> None:
-        self._kept.clear()
-        for one in self._by_id.values():
+        """One that the broker has not taken yet is forgotten, as whoever asked for it is told."""
+        for one in list(self._by_id.values()):
+            if not one.established:
+                self.remove(one)
             one.connection = None
+        self._kept.clear()
 
     def refused(self, id: int) -> None:
         """The broker does not want the subscription."""
@@ -178,6 +185,10 @@ class ClientSubscriptions:
             one.deliver(Gap(*one.key, missed.count), missed.count, 0)
 
     def subscribed(self, message: Subscribed, size: int) -> None:
+        identified = self.find(message.id)
+        same = self._by_key.get((message.object_name, message.topic), [])
+        for one in same if identified is None else [identified]:
+            one.established = True
         question = ("Subscribed", str(message.id)) if message.id else ("Subscribed", message.object_name, message.topic)
         self._questions.settle(question, message.missed)
 

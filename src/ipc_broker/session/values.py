@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import MsgspecError, Raw
 
-from ..errors import InvalidArgs, RemoteError
+from ..errors import DeadlineExceeded, InvalidArgs, RemoteError
 from ..protocol.codec import Codec
 from ..protocol.payload import Unsendable, reason_of
 
@@ -34,6 +34,11 @@ def value_of(payload: Raw, codec: Codec, returns: Any, object_name: str, method:
         mismatch = RemoteError(message, object=object_name, method=method)
         mismatch.type = type(error).__name__
         raise mismatch from error
+
+
+def not_acknowledged(object_name: str, topic: str) -> DeadlineExceeded:
+    message = f"the broker did not acknowledge '{topic}' of '{object_name}' within {DEFAULT_TIMEOUT:g} s"
+    return DeadlineExceeded(message, object=object_name)
 
 
 def names_after(names: list[str]) -> dict[str, str]:

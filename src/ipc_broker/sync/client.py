@@ -224,7 +224,7 @@ class Client:
         try:
             link.ask(lambda answer: session.unsubscribe(subscribed, answer, now=0.0), deadline)
             if link.awaited:  # by a thread that may wait for an event: any answer wakes it
-                link.ask(lambda answer: session.has(BROKER_OBJECT, answer), deadline)
+                link.ask(lambda answer: session.names.has(BROKER_OBJECT, answer), deadline)
         except (ConnectionLost, ClientClosed, TimeoutError):
             return  # a connection that is lost has no subscriptions either
 
@@ -277,7 +277,7 @@ class Client:
         self.link.close()
 
     def _has(self, object: str, deadline: float | None) -> bool:
-        return bool(self.link.ask(lambda answer: self.link.session.has(object, answer), deadline))
+        return bool(self.link.ask(lambda answer: self.link.session.names.has(object, answer), deadline))
 
     def _subscribe(
         self, object: str, topic: str, deadline: float | None, *, group: str = "", overflow: str = ""

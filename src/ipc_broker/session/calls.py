@@ -1,0 +1,135 @@
+"""The calls that a client makes, and their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw
+
+from ..errors import InvalidArgs, RemoteError, TooLarge
+from ..messages import Call, Cancel, Credit, Error, Invalid, Item, Result
+from ..protocol.codec import checked_name
+from ..protocol.framing import HEADER_SIZE
+from .replies import PendingCalls, exception_of
+from .serving import over_frame_limit
+from .shell import STREAM_ENDED, Reply, StreamReply
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+class Calls:
+    """Those of one session, over all its connections. `prefix` begins the ids that the broker takes from it."""
+
+    __slots__ = ("_last_id", "_session", "late_answers", "pending", "prefix")
+
+    def __init__(self, session: Session, prefix: str) -> None:
+        self.prefix = prefix
+        self.pending = PendingCalls()
+        self.late_answers = 0
+        self._session = session
+        self._last_id = 0
+
+    def next_id(self) -> str:
+        """Of a call, or of an event that is to be acknowledged."""
+        self._last_id += 1
+        return f"{self.prefix}{self._last_id}"
+
+    def call(
+        self,
+        object_name: str,
+        method: str,
+        args: Raw,
+        reply: Reply,
+        now: float | None,
+        timeout: float | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        credit: int = 0,
+    ) -> str:
+        """See `Session.call`."""
+        session = self._session
+        connection = session.connection
+        if connection is None or not session.ready:
+            connection = session.require_connection()
+        self._last_id += 1
+        call_id = f"{self.prefix}{self._last_id}"  # what `next_id` does
+        timeout_ms = 0 if timeout is None or session.welcome is None else _milliseconds(timeout)
+        if headers or credit:
+            for name in (object_name, method):
+                checked_name(name)
+            message = Call(call_id, object_name, method, args, timeout_ms, credit, dict(headers) if headers else UNSET)
+            try:
+                frame = connection.codec.encode(message)
+            except (UnicodeEncodeError, TypeError) as error:
+                raise InvalidArgs(f"the headers cannot be sent: {error}", delivered="no") from error
+        else:
+            frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            raise TooLarge(
+                over_frame_limit(frame, connection, f"the call of '{object_name}.{method}'"),
+                object=object_name,
+                method=method,
+            )
+        self.pending.add(call_id, reply, object_name, method, now, timeout, credit > 0)
+        connection.send_frame(frame)
+        return call_id
+
+    def cancel(self, call_id: str) -> None:
+        """See `Session.cancel`."""
+        connection = self._session.connection
+        if self.pending.take(call_id) is not None and connection is not None and self._session.supports("cancel"):
+            connection.send(Cancel(call_id))
+
+    def give_credit(self, call_id: str, size: int) -> None:
+        """See `Session.give_credit`."""
+        connection = self._session.connection
+        if call_id in self.pending.waiting and connection is not None:
+            connection.send(Credit(call_id, size))
+
+    def connection_lost(self, reason: str, unsent: Container[str]) -> None:
+        """`unsent` are the ids of those that were surely not sent."""
+        self.pending.lose(reason, unsent)
+
+    # What arrives
+
+    def result(self, result: Result, size: int) -> None:
+        call = self.pending.take(result.call_id)
+        if call is None:
+            if not self._session.hello_answered(result.call_id, result.value):
+                self.late_answers += 1
+        elif not call.reply.done():
+            call.reply.set_result(STREAM_ENDED if result.ended and call.streams else result.value)
+
+    def item(self, item: Item, size: int) -> None:
+        call = self.pending.waiting.get(item.call_id)
+        if call is None or not call.streams:
+            self.late_answers += 1
+            return
+        stream: StreamReply = call.reply  # type: ignore[assignment]  # what was given credit is one
+        stream.item(item.value, size)
+
+    def error(self, call_id: str, error: Error) -> None:
+        call = self.pending.take(call_id)
+        if call is None:
+            if not self._session.hello_answered(call_id, None):
+                self.late_answers += 1
+        elif not call.reply.done():
+            call.reply.set_exception(exception_of(error, call, self._session.codec))
+
+    def unreadable(self, call_id: str, answer: Invalid) -> None:
+        """Whoever waits for what cannot be read is told at once."""
+        call = self.pending.waiting.get(call_id)
+        if answer.about == "Item":
+            self.cancel(call_id)  # its worker would go on
+        else:
+            self.pending.take(call_id)
+        if call is not None and not call.reply.done():
+            reason = f"what '{call.object_name}.{call.method}' answered cannot be read: {answer.reason}"
+            call.reply.set_exception(RemoteError(reason, object=call.object_name, method=call.method))
+
+
+def _milliseconds(timeout: float) -> int:
+    """At least one, since zero says for ever; nor more than the message takes."""
+    return max(1, round(min(timeout * 1000, 2**53 - 1)))
