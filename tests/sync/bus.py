@@ -140,10 +140,9 @@ class Gate:
 class Bus:
     """Runs while its `with` block does. The worker serves `echo`, `math`, `gate`, `tape` and `relay`."""
 
-    def __init__(self, broker: Broker | SeedBroker) -> None:
-        self.address = ""
-        self.is_seed = isinstance(broker, SeedBroker)
-        self._broker = broker
+    def __init__(self, make_broker: Callable[[str], Broker | SeedBroker], address: str) -> None:
+        self.address = address
+        self._make_broker = make_broker
         self._gate = Gate()
         self._tape = Tape()
         self._serving = threading.Event()
@@ -205,6 +204,10 @@ class Bus:
         """Its connections are closed when this returns."""
         self.do(self._brokers.aclose())
 
+    def start_broker(self) -> None:
+        """Another one, at the same address."""
+        self.do(self._start_broker())
+
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
 
@@ -220,11 +223,7 @@ class Bus:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         async with AsyncExitStack() as self._brokers:
-            broker = self._broker
-            if isinstance(broker, SeedBroker):
-                self.address = (await self._brokers.enter_async_context(broker)).address
-            else:
-                self.address = (await self._brokers.enter_async_context(broker)).addresses[0]
+            await self._start_broker()
             self._worker = Worker(self.address)
             self._worker.add("echo", Echo())
             self._worker.add("math", Math())
@@ -235,6 +234,14 @@ class Bus:
                 self._serving.set()
                 await self._stopping.wait()
                 self._gate._open_all()
+
+    async def _start_broker(self) -> None:
+        broker = self._make_broker(self.address)
+        self.is_seed = isinstance(broker, SeedBroker)
+        if isinstance(broker, SeedBroker):
+            self.address = (await self._brokers.enter_async_context(broker)).address
+        else:
+            self.address = (await self._brokers.enter_async_context(broker)).addresses[0]
 
 
 def take(events: Subscription, count: int) -> list[Any]:

@@ -29,11 +29,13 @@ SEEDS = ["seed-tcp"] if sys.platform == "win32" else ["seed-unix", "seed-tcp", "
 def running_bus(kind: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[Bus]:
     with tempfile.TemporaryDirectory(prefix="sync-") as folder:  # the path of a socket must be short
         address = TCP if kind.endswith("tcp") else f"unix://{folder}/bus.sock"
-        if kind.startswith("seed"):
-            broker: Broker | SeedBroker = SeedBroker(address, not_ready=kind == "seed-not-ready")
-        else:
-            broker = Broker(BrokerConfig(listen=(address,), grace=0, limits=limits))
-        with Bus(broker) as bus:
+
+        def make_broker(address: str) -> Broker | SeedBroker:
+            if kind.startswith("seed"):
+                return SeedBroker(address, not_ready=kind == "seed-not-ready")
+            return Broker(BrokerConfig(listen=(address,), grace=0, limits=limits))
+
+        with Bus(make_broker, address) as bus:
             yield bus
 
 

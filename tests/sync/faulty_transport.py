@@ -16,6 +16,7 @@ class FaultyTransport:
         self.recv_instead: Callable[[], bytes] | None = None
         self.refused = b""  # what `refuse` has kept
         self.close = inner.close
+        self.disown = inner.disown
 
     def send(self, data: bytes, timeout: float | None) -> None:
         if self.send_instead is not None:

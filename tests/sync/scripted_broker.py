@@ -15,7 +15,7 @@ from tests.sync.bus import PATIENCE, InThread
 
 WELCOME = {
     "encoding": "json",
-    "features": ["multiplex", "cancel", "caller", "streams", "flow"],
+    "features": ["multiplex", "cancel", "caller", "streams", "flow", "resume"],
     "max_frame": 65_536,
     "prefix": "1.",
     "epoch": "epoch",
@@ -60,6 +60,17 @@ class ScriptedBroker:
     def accept(self) -> None:
         self._connection, _ = self._listener.accept()
         self._connection.settimeout(PATIENCE)
+
+    def accept_again(self) -> dict[str, Json]:
+        """The client's next connection, which is answered as its first was; gives its hello."""
+        self.hang_up()
+        self._received = b""
+        self.accept()
+        was_ours, self._is_ours = self._is_ours, False
+        hello = self.read("Call")
+        self.answer(hello, WELCOME if was_ours else None)
+        self._is_ours = was_ours
+        return cast(dict[str, Json], hello["args"])
 
     def stop_listening(self) -> None:
         self._listener.close()

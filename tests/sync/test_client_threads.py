@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ipc_broker import Event, errors
+from ipc_broker import Event, Gap, errors
 from ipc_broker.sync import Client, Subscription
 from tests.sync.bus import PATIENCE, Bus, InThread, take
 from tests.sync.faulty_transport import FaultyTransport
@@ -238,7 +238,7 @@ def test_an_interrupted_call_is_forgotten(bus: Bus, client: Client, monkeypatch:
     assert client.call("math", "add", [1, 2]) == {"sum": 3}
 
 
-def test_all_that_wait_learn_of_a_loss_that_a_sender_finds(
+def test_a_loss_that_a_sender_finds_ends_calls_and_not_subscriptions(
     bus: Bus, transports: list[FaultyTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = Client(bus.address)
@@ -253,8 +253,14 @@ def test_all_that_wait_learn_of_a_loss_that_a_sender_finds(
     transports[0].send_instead = break_pipe
     with pytest.raises(errors.ConnectionLost, match="broken by the test"):
         client.call("math", "add")
-    for one in (*waiting, calling):
-        assert isinstance(one.error(), errors.ConnectionLost)
+    assert isinstance(calling.error(), errors.ConnectionLost)
+    client.has("math")  # it is connected again, and subscribed before that
+    for one, topic in zip(waiting, ("first", "second", "third"), strict=True):
+        if bus.is_seed:
+            assert one.result() == Gap("sensor", topic, None)
+        else:
+            bus.publish("sensor", topic, topic)
+            assert one.result() == Event("sensor", topic, topic)
     client.close()
 
 
@@ -297,8 +303,8 @@ def test_a_loss_that_is_found_while_the_lead_is_handed_over(
     client.publish("begun", "waiting")
     follower = InThread(last.get)
     behind.begun()
-    lock = GatedLock(client.link._lock, offered.thread)
-    monkeypatch.setattr(client.link, "_lock", lock)
+    lock = GatedLock(client.link.lock, offered.thread)
+    monkeypatch.setattr(client.link, "lock", lock)
     bus.publish("sensor", "first", 1)
     assert leader.result() == Event("sensor", "first", 1)
     assert lock.reached.wait(PATIENCE)
@@ -308,7 +314,13 @@ def test_a_loss_that_is_found_while_the_lead_is_handed_over(
         client.call("math", "add")
     lock.opened.set()
     assert offered.result()
-    assert isinstance(follower.error(), errors.ConnectionLost)
+    client.has("math")  # it is connected again, and subscribed before that
+    if bus.is_seed:
+        assert follower.result() == Gap("sensor", "last", None)
+    else:
+        bus.publish("sensor", "last", 2)
+        assert follower.result() == Event("sensor", "last", 2)
+    client.close()
 
 
 def break_pipe(data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import ipc_broker.sync.client
 from ipc_broker import Event, Limits, errors
 from ipc_broker.session.subscriptions import GRANT, WINDOW
 from ipc_broker.sync import Client, Subscription, connect
-from ipc_broker.sync.link import LOOK_EVERY
+from ipc_broker.sync.calls import LOOK_EVERY
 from tests.seed.frames import Message, frame
 from tests.sync.bus import PATIENCE, InThread, take
 from tests.sync.conftest import OURS, running_bus
@@ -124,13 +125,16 @@ def test_a_pause_is_noticed_behind_events_that_nobody_takes(
     broker: ScriptedBroker, transports: list[FaultyTransport]
 ) -> None:
     with scripted_client(broker) as client:
-        coming = [frame(event(1))] * 50 + [frame(PAUSE), b""]
+        coming = [frame(event(1))] * 50 + [frame(PAUSE)]
+        waits, ends = threading.Event(), threading.Event()
 
         def recv() -> bytes:
             """What has come; then there is nothing, and at last the end."""
-            if coming[0]:
+            if coming:
                 return coming.pop(0)
             if client.link.session.paused:
+                waits.set()
+                assert ends.wait(PATIENCE)
                 return b""
             raise TimeoutError("nothing came")
 
@@ -142,8 +146,12 @@ def test_a_pause_is_noticed_behind_events_that_nobody_takes(
                 client.publish("sensor", "heat", TEXT)
                 published.append(number)
 
-        with pytest.raises(errors.ConnectionLost):
-            publish_on()
+        publishing = InThread(publish_on)
+        assert waits.wait(PATIENCE)
+        assert not publishing.done
+        client.close()
+        ends.set()
+        assert isinstance(publishing.error(), errors.ConnectionLost | errors.ClientClosed)
         assert len(published) <= LOOK_EVERY / len(TEXT) + 2
 
 
@@ -174,13 +182,15 @@ def test_a_publisher_that_waits_learns_that_the_connection_is_gone(broker: Scrip
     with scripted_client(broker) as client:
         pause(broker, client)
         publishing = InThread(lambda: client.publish("sensor", "heat", 1))
-        while not client.link.awaited:
+        while not client.link.turns.led:
             assert not publishing.done
-        if end == "lost":
-            broker.hang_up()
-        else:
+        if end == "closed":
             client.close()
-        assert isinstance(publishing.error(), errors.ConnectionLost)
+            assert isinstance(publishing.error(), errors.ConnectionLost | errors.ClientClosed)
+        else:
+            broker.accept_again()
+            assert broker.read("Publish")["args"] == 1
+            publishing.result()
 
 
 def test_everything_arrives_though_the_subscriber_is_slower() -> None:
@@ -268,7 +278,7 @@ def test_what_the_kernel_does_not_take_is_given_back_later(
     with scripted_client(broker) as client, subscribed(broker, client) as (events, number):
         if role == "follower":
             InThread(lambda: client.link.wait_until(lambda: client.link.closed, None))
-            while not client.link.awaited:
+            while not client.link.turns.led:
                 pass
         transports[0].refuse()
         taken = send_and_take(broker, events, number, 7)

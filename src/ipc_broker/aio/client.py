@@ -16,7 +16,15 @@ from ..errors import ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
 from ..session import BROKER_OBJECT, Agreement, Session
 from ..session.streams import Incoming
-from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, not_acknowledged, payload_of, value_of
+from ..session.values import (
+    DEFAULT_TIMEOUT,
+    MAY_BE_LOST,
+    ObjectProxy,
+    names_after,
+    not_acknowledged,
+    payload_of,
+    value_of,
+)
 from .callbacks import ConnectionCallbacks, Notified
 from .link import ENOUGH_TO_WRITE, Link
 from .retrying import ask, wait_for, wait_to_retry
@@ -331,16 +339,20 @@ class Client:
 
     async def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""
+        session = self.link.session
         undrained, losses = self._undrained, self._losses
         self._undrained = False  # what is published from now on is for the next one
         try:
-            await self.call(BROKER_OBJECT, "ping", timeout=timeout)
+            if not (undrained and losses != session.losses) or session.publisher.has_unsent:
+                await self.call(BROKER_OBJECT, "ping", timeout=timeout)
+        except ConnectionLost:
+            raise  # once: they will not come back
         except BaseException:
             if undrained:
                 self._undrained, self._losses = True, losses
             raise
-        if undrained and losses != self.link.session.losses:
-            raise ConnectionLost("the connection was lost after events were published: they may not have been routed")
+        if undrained and losses != session.losses:
+            raise ConnectionLost(MAY_BE_LOST)
 
     async def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""

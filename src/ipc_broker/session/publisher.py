@@ -117,6 +117,11 @@ class Publisher:
             args = {"object_name": will.object_name, "topic": will.topic, "args": value, "retain": will.retain}
         self._session.ask_broker("setWill", args, reply, now)
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether events wait for the next connection."""
+        return bool(self._unsent)
+
     def connection_lost(self, unsent: list[Publish], codec: Codec) -> None:
         """These events were surely not sent. One that is to be acknowledged is left to whoever waits for that."""
         self._unsent += [(event, codec) for event in unsent if not event.call_id]

@@ -14,6 +14,8 @@ from ..protocol.payload import Unsendable, reason_of
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a call may take when nothing else is said."""
 
+MAY_BE_LOST = "the connection was lost after events were published: they may not have been routed"
+
 
 def payload_of(value: Any, codec: Codec, object_name: str, member: str) -> Raw:
     """Arguments of a method, or the value of an event. Raises InvalidArgs."""

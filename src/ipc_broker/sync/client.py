@@ -7,17 +7,30 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar, overload
 
+from msgspec import Raw
+
 from ..address import resolve_address
 from ..context import inherit
-from ..errors import ClientClosed, ConnectionLost, DeadlineExceeded, TooLarge
-from ..events import Event
+from ..errors import ClientClosed, ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
+from ..protocol.codec import Codec
 from ..session import BROKER_OBJECT, Agreement
 from ..session.streams import Incoming
-from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
+from ..session.values import (
+    DEFAULT_TIMEOUT,
+    MAY_BE_LOST,
+    ObjectProxy,
+    names_after,
+    not_acknowledged,
+    payload_of,
+    value_of,
+)
+from .calls import Calls
 from .link import Link
+from .retrying import wait_for, wait_to_retry
 from .stream import Stream
 from .subscription import Subscription
+from .tidings import Notified
 from .waiting import Answer, deadline_in
 
 T = TypeVar("T")
@@ -28,22 +41,45 @@ ANSWER_TIMEOUT = 1.0
 """Seconds that the broker has, at least, to answer a question that stands behind something else."""
 
 
-def connect(address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> Client:
+def connect(
+    address: str | None = None,
+    *,
+    timeout: float | None = 5.0,
+    name: str = "",
+    on_connect: Notified | None = None,
+    on_disconnect: Notified | None = None,
+) -> Client:
     """A connected client, also for `with`.
 
     `address` defaults to `BROKER_ADDR` in the environment, then to the platform's default. Fails at once with
     ConnectFailed when nothing listens there, after `timeout` seconds when nothing answers. `name` is shown to people.
+    `on_connect` and `on_disconnect`, functions without arguments, are called for each connection, the first included, and
+    for its end, whatever ends it; one at a time, in a thread that uses the client when that is noticed.
     """
-    return Client(address, timeout=timeout, name=name)
+    return Client(address, timeout=timeout, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
 
 
 class Client:
-    """A connection to a broker; `connect` makes it."""
+    """A connection to a broker; `connect` makes it.
 
-    def __init__(self, address: str | None = None, *, timeout: float | None = 5.0, name: str = "") -> None:
-        self.link = Link(resolve_address(address, os.environ), name, timeout)
+    When the connection is lost, whoever uses the client next, or waits for something, connects again: calls in flight end
+    with ConnectionLost, calls made meanwhile wait up to their timeout, subscriptions go on after a `Gap`.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float | None = 5.0,
+        name: str = "",
+        on_connect: Notified | None = None,
+        on_disconnect: Notified | None = None,
+    ) -> None:
+        self.link = Link(resolve_address(address, os.environ), name, timeout, on_connect, on_disconnect)
+        self.calls = Calls(self.link)
         self._subscriptions: set[Subscription] = set()
         self._undrained = False  # whether something was published since the last drain
+        self._losses = 0  # connections that had been lost when the first of it was published
 
     @property
     def address(self) -> str:
@@ -55,7 +91,7 @@ class Client:
         return self.link.session.welcome
 
     def __repr__(self) -> str:
-        state = "closed" if self.link.closed else "connected" if self.link.session.ready else "lost"
+        state = "closed" if self.link.closed else "connected" if self.link.session.ready else "disconnected"
         return f"<Client {self.link.address} {state} calls={self.link.session.calls_in_flight}>"
 
     def __enter__(self) -> Self:
@@ -111,9 +147,15 @@ class Client:
         that it answers. Raises CallError, of which there is one class for each reason (errors.py).
         """
         timeout, headers = inherit(timeout, headers, time.monotonic, f"'{object}.{method}'")
-        link = self.link
-        codec = link.session.codec
-        value = link.call(object, method, payload_of(args, codec, object, method), timeout, headers)
+        deadline = deadline_in(timeout)
+        codec = self.link.session.codec
+        payload = payload_of(args, codec, object, method)
+        try:
+            value = self.calls.call(object, method, payload, codec, timeout, deadline, headers)
+        except (ConnectionLost, NoSuchObject) as error:
+            wait_to_retry(self.link, self.calls, error, deadline)
+            left = None if deadline is None else deadline - time.monotonic()
+            return self.call(object, method, args, timeout=left, returns=returns, headers=headers)
         return value_of(value, codec, returns, object, method)
 
     @overload
@@ -152,13 +194,26 @@ class Client:
         `timeout` is for the whole stream, and `returns` the type of an item; the rest is as for `call`.
         """
 
-        def start() -> tuple[Incoming, float | None]:
-            left, inherited = inherit(timeout, headers, time.monotonic, f"'{object}.{method}'")
-            incoming = Incoming(self.link.session, object, method)
-            self.link.open_stream(incoming, payload_of(args, incoming.codec, object, method), left, inherited)
-            return incoming, left
+        deadline: float | None = None
 
-        return Stream(self.link, start, object, method, returns)
+        def start() -> tuple[Incoming, float | None, float | None]:
+            nonlocal deadline
+            given = timeout if deadline is None else deadline - time.monotonic()
+            left, inherited = inherit(given, headers, time.monotonic, f"'{object}.{method}'")
+            deadline = deadline_in(left)
+            while True:
+                self.link.wait_ready(deadline)
+                incoming = Incoming(self.link.session, object, method)
+                payload = payload_of(args, incoming.codec, object, method)
+                try:
+                    self.calls.open_stream(incoming, payload, left, deadline, inherited)
+                except ConnectionLost as error:
+                    if error.delivered != "no":
+                        raise
+                else:
+                    return incoming, left, deadline
+
+        return Stream(self.link, self.calls, start, object, method, returns)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `client.object("math").add(a=10, b=32)`."""
@@ -170,34 +225,47 @@ class Client:
         Waits while the broker asks for a pause because a subscriber is slow. With `retain` the value is kept for those who
         subscribe later. `drain` tells when all was routed.
         """
-        self._undrained = True
-        link = self.link
-        publisher = link.session.publisher
-        payload = payload_of(value, link.session.codec, object, topic)
+        link, session = self.link, self.link.session
+        deadline = deadline_in(DEFAULT_TIMEOUT)
+        if not self._undrained:
+            self._undrained = True
+            self._losses = session.losses
+        while True:
+            if not session.ready:
+                link.wait_ready(deadline)
+            codec = session.codec
+            payload = payload_of(value, codec, object, topic)
+            try:
+                return self._publish_once(object, topic, payload, codec, deadline, retain=retain, ack=ack)
+            except ConnectionLost as error:
+                if error.delivered != "no" or link.closed:
+                    raise
+
+    def _publish_once(
+        self, object: str, topic: str, payload: Raw, codec: Codec, deadline: float | None, *, retain: bool, ack: bool
+    ) -> None:
+        publisher = self.link.session.publisher
         if not retain and not ack:
-            link.publish(lambda: publisher.publish(object, topic, payload), DEFAULT_TIMEOUT)
+            self.calls.publish(lambda: publisher.publish(object, topic, payload), codec, deadline)
             return
         routed = Answer() if ack else None
-        link.publish(
-            lambda: publisher.publish_with(object, topic, payload, routed, 0.0, retain=retain), DEFAULT_TIMEOUT
+        self.calls.publish(
+            lambda: publisher.publish_with(object, topic, payload, routed, 0.0, retain=retain), codec, deadline
         )
         if routed is not None:
-            if not link.wait_until(routed.done, deadline_in(DEFAULT_TIMEOUT)):
-                raise DeadlineExceeded(
-                    f"the broker did not acknowledge '{topic}' of '{object}' within {DEFAULT_TIMEOUT:g} s",
-                    object=object,
-                )
+            if not self.link.wait_until(routed.done, deadline):
+                raise not_acknowledged(object, topic)
             routed.result()
 
     def clear(self, object: str, topic: str) -> None:
         """Removes the value that is retained there, if there is one."""
         publisher = self.link.session.publisher
-        self.link.ask(lambda answer: publisher.clear(object, topic, answer, 0.0), deadline_in(DEFAULT_TIMEOUT))
+        self.calls.ask(lambda answer: publisher.clear(object, topic, answer, 0.0), deadline_in(DEFAULT_TIMEOUT))
 
     def set_will(self, object: str, topic: str, value: Any = None, *, retain: bool = False) -> None:
         """The event that the broker publishes when this client is lost, not when it is closed; "" as topic: none."""
         publisher = self.link.session.publisher
-        self.link.ask(
+        self.calls.ask(
             lambda answer: publisher.set_will(object, topic, value, answer, 0.0, retain=retain),
             deadline_in(DEFAULT_TIMEOUT),
         )
@@ -222,9 +290,9 @@ class Client:
         if subscribed is None:
             return
         try:
-            link.ask(lambda answer: session.unsubscribe(subscribed, answer, now=0.0), deadline)
-            if link.awaited:  # by a thread that may wait for an event: any answer wakes it
-                link.ask(lambda answer: session.names.has(BROKER_OBJECT, answer), deadline)
+            self.calls.ask_once(lambda answer: session.unsubscribe(subscribed, answer, now=0.0), deadline)
+            if link.turns.led:  # by a thread that may wait for an event: any answer wakes it
+                self.calls.ask_once(lambda answer: session.names.has(BROKER_OBJECT, answer), deadline)
         except (ConnectionLost, ClientClosed, TimeoutError):
             return  # a connection that is lost has no subscriptions either
 
@@ -235,16 +303,15 @@ class Client:
     def wait_for(self, object: str, timeout: float | None = None) -> None:
         """Until somebody serves the object. Raises TimeoutError."""
         deadline = deadline_in(timeout)
-        if self._has(object, _to_answer(deadline)):
+        # The answer to the first question is not to be missed because little time is left.
+        if self._has(object, None if deadline is None else max(deadline, time.monotonic() + ANSWER_TIMEOUT)):
             return
         try:
-            with self._subscribe(BROKER_OBJECT, "object.registered", _to_answer(deadline)) as registered:
-                while not self._has(object, _to_answer(deadline)):
-                    # The Rust crate's broker has no such events; its own clients ask as often.
-                    patience = None if self.broker is not None else 0.1
-                    self._wait_for_registration(object, registered, deadline, patience)
+            served = wait_for(self.link, self.calls, object, deadline)
         except TimeoutError:
-            raise TimeoutError(f"nobody serves '{object}' after {timeout:g} s") from None
+            served = False
+        if not served:
+            raise TimeoutError(f"nobody serves '{object}' after {timeout:g} s")
 
     def objects(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> list[str]:
         """The names of all objects, `rob` among them."""
@@ -259,25 +326,47 @@ class Client:
             return names
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
-        """Returns when the broker has routed all that was published before."""
-        undrained, self._undrained = self._undrained, False  # what others publish from now on is for the next one
+        """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""
+        publisher, deadline = self.link.session.publisher, deadline_in(timeout)
+        undrained, losses = self._undrained, self._losses
+        self._undrained = False  # what others publish from now on is for the next one
         try:
-            self.link.call(BROKER_OBJECT, "ping", self.link.session.codec.null, timeout)
+            routed = False
+            while not routed:
+                if undrained and losses != self.link.session.losses and not publisher.has_unsent:
+                    raise ConnectionLost(MAY_BE_LOST)
+                routed = self._ping(timeout, deadline)
+        except ConnectionLost:
+            raise  # once: they will not come back
         except BaseException:
-            self._undrained = self._undrained or undrained
+            if undrained:
+                self._undrained, self._losses = True, losses
             raise
+        if undrained and losses != self.link.session.losses:
+            raise ConnectionLost(MAY_BE_LOST)
+
+    def _ping(self, timeout: float | None, deadline: float | None) -> bool:
+        """Asks the broker what it answers behind all events. False when that was surely not sent."""
+        self.link.wait_ready(deadline)
+        codec = self.link.session.codec
+        try:
+            self.calls.call(BROKER_OBJECT, "ping", codec.null, codec, timeout, deadline)
+        except ConnectionLost as error:
+            if error.delivered != "no" or self.link.closed:
+                raise
+            return False
+        return True
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""
-        self.link.say_goodbye()
-        self.link.closed = True
         for subscription in list(self._subscriptions):
             subscription.open = False
         self._subscriptions.clear()
+        self.link.leave()
         self.link.close()
 
     def _has(self, object: str, deadline: float | None) -> bool:
-        return bool(self.link.ask(lambda answer: self.link.session.names.has(object, answer), deadline))
+        return bool(self.calls.ask(lambda answer: self.link.session.names.has(object, answer), deadline))
 
     def _subscribe(
         self, object: str, topic: str, deadline: float | None, *, group: str = "", overflow: str = ""
@@ -290,31 +379,9 @@ class Client:
             )
 
         try:
-            self.link.ask(subscribe, deadline)
+            self.calls.ask(subscribe, deadline)
         except BaseException:  # Ctrl-C too: nobody would take the events
             self.unsubscribe(subscription)
             raise
         self._subscriptions.add(subscription)
         return subscription
-
-    def _wait_for_registration(
-        self, object: str, registered: Subscription, deadline: float | None, patience: float | None
-    ) -> None:
-        """Until it may have been registered. Raises TimeoutError when the deadline passes, returns after `patience`."""
-        now = time.monotonic()
-        until = deadline if patience is None else now + patience
-        if patience is not None and deadline is not None and deadline < now + patience:
-            until, patience = deadline, None
-        try:
-            while True:
-                event = registered.get(None if until is None else until - time.monotonic())
-                if not isinstance(event, Event) or event.value == {"object": object}:
-                    return  # after a Gap it may have been registered unseen
-        except TimeoutError:
-            if patience is None:
-                raise
-
-
-def _to_answer(deadline: float | None) -> float | None:
-    """When the broker must have answered one question; its answer is not to be missed because little time is left."""
-    return deadline_in(DEFAULT_TIMEOUT) if deadline is None else max(deadline, time.monotonic() + ANSWER_TIMEOUT)

@@ -17,6 +17,8 @@ if sys.platform == "win32":
     from collections import deque
     from typing import Final, Self
 
+    from .transport import NothingSent
+
     READ_SIZE: Final = 65536
     WRITE_SIZE: Final = 65536  # of one write, which the kernel holds in memory that does not page
     LONGEST_WAIT: Final = 0xFFFFFFFE  # milliseconds; one more means for ever
@@ -66,9 +68,11 @@ if sys.platform == "win32":
             """Write all of ``data``.
 
             One call at a time; a ``recv`` may wait meanwhile. Raises TimeoutError when the other end does not take it, and
-            loses nothing by it: the next call goes on with the rest. Any other OSError means that the connection is gone.
+            loses nothing by it: the next call goes on with the rest. Any other OSError means that the connection is gone;
+            NothingSent that none of ``data`` has left.
             """
             deadline = _deadline(timeout)
+            idle = self._writing is None and not self._unwritten
             self._unwritten += [data[start : start + WRITE_SIZE] for start in range(0, len(data), WRITE_SIZE)]
             while True:
                 with self._lock:
@@ -76,7 +80,13 @@ if sys.platform == "win32":
                     if self._writing is None:
                         if not self._unwritten:
                             return
-                        self._writing, _ = _winapi.WriteFile(handle, self._unwritten.popleft(), overlapped=True)
+                        try:
+                            self._writing, _ = _winapi.WriteFile(handle, self._unwritten.popleft(), overlapped=True)
+                        except OSError as error:
+                            if idle:
+                                raise NothingSent(*error.args) from error
+                            raise
+                        idle = False
                     operation = self._writing
                 if not _wait(operation, deadline):
                     raise TimeoutError(f"{len(data)} bytes could not be written to the pipe within {timeout} s")
@@ -126,6 +136,9 @@ if sys.platform == "win32":
             if self._handle is None:
                 raise ConnectionAbortedError("the pipe was closed by this program")
             return self._handle
+
+        def disown(self) -> None:
+            """Windows has no fork."""
 
     def _end_of_stream(error: OSError) -> bytes:
         if error.winerror in (_winapi.ERROR_BROKEN_PIPE, ERROR_PIPE_NOT_CONNECTED):

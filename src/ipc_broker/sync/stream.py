@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar, cast
 
+from ..errors import ConnectionLost, NoSuchObject
 from ..session import deadline_exceeded
 from ..session.streams import Incoming
 from ..session.values import value_of
+from .calls import Calls
 from .link import Link
-from .waiting import deadline_in
+from .retrying import wait_to_retry
 
 T = TypeVar("T")
 
@@ -25,15 +26,18 @@ class Stream(Generic[T]):
     def __init__(
         self,
         link: Link,
-        start: Callable[[], tuple[Incoming, float | None]],
+        calls: Calls,
+        start: Callable[[], tuple[Incoming, float | None, float | None]],
         object_name: str,
         method: str,
         returns: Any,
     ) -> None:
-        """`start` gives what comes, and the seconds that it may take."""
+        """`start` gives what comes, the seconds that it may take, and until when."""
         self.object = object_name
         self.method = method
         self._link = link
+        self._calls = calls
+        self._begun = False  # an item has come
         self._start = start
         self._returns = returns
         self._timeout: float | None = None
@@ -58,15 +62,21 @@ class Stream(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        incoming = self._started()
-        try:
-            value = self._link.take(incoming, self._deadline)
-        except TimeoutError:
-            self.close()
-            raise deadline_exceeded(self.object, self.method, self._timeout) from None
-        if value is None:
+        while True:
+            incoming = self._started()
+            try:
+                value = self._calls.take(incoming, self._deadline)
+            except TimeoutError:
+                self.close()
+                raise deadline_exceeded(self.object, self.method, self._timeout) from None
+            if value is not None:
+                break
             error, incoming.error = incoming.error, None
-            raise error if error is not None else StopIteration
+            if self._begun or not isinstance(error, ConnectionLost | NoSuchObject):
+                raise error if error is not None else StopIteration
+            wait_to_retry(self._link, self._calls, error, self._deadline)
+            self._incoming = None
+        self._begun = True
         return cast(T, value_of(value, incoming.codec, self._returns, self.object, self.method))
 
     @property
@@ -84,16 +94,14 @@ class Stream(Generic[T]):
     def close(self) -> None:
         """Cancels the method, if it still runs. May be called again."""
         if self._incoming is not None and not self._incoming.ended:
-            self._link.cancel_stream(self._incoming)
+            self._calls.cancel_stream(self._incoming)
 
     def _started(self) -> Incoming:
         if self._incoming is None:
-            started = time.monotonic()
-            self._incoming, self._timeout = self._start()
-            self._deadline = deadline_in(self._timeout, started)
+            self._incoming, self._timeout, self._deadline = self._start()
         return self._incoming
 
     def __del__(self) -> None:
         # A plain `for` that is left by `break` drops its iterator and says nothing.
         if self._incoming is not None and not self._incoming.ended:
-            self._link.abandon_stream(self._incoming)
+            self._calls.abandon_stream(self._incoming)

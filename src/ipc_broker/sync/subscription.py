@@ -80,11 +80,12 @@ class Subscription:
             except IndexError:
                 if not was_open:
                     return None
+                self._client.link.require_open()
                 if not self._client.link.wait_until(self.done, deadline):
                     raise TimeoutError(f"no event of '{self.object}' '{self.topic}' within {timeout:g} s") from None
             else:
                 if size and self.open and self.subscribed is not None:
-                    self._client.link.taken(self.subscribed, size)
+                    self._client.calls.taken(self.subscribed, size)
                 return event
 
     # What the session tells

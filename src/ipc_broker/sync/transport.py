@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import sys
@@ -17,20 +18,32 @@ CHUNK = 64 * 1024
 """Bytes read at once. More would take memory from the system, and give it back, for every read."""
 
 
+_PAUSE = 0.05  # seconds
+
 _LONGEST_POLL = 2**31 - 1  # milliseconds
+
+
+class NothingSent(OSError):
+    """The connection is gone, and nothing of what was to be sent has left."""
 
 
 class Transport(Protocol):
     """`send` and `recv` may be called by two threads at once, each of them by one at a time."""
 
     def send(self, data: bytes, timeout: float | None) -> None:
-        """All of it, or OSError. TimeoutError after `timeout` seconds: the next `send`, also of b"", goes on with the rest."""
+        """All of it, or OSError: NothingSent when it is known that nothing was.
+
+        TimeoutError after `timeout` seconds: the next `send`, also of b"", goes on with the rest.
+        """
 
     def recv(self, timeout: float | None) -> bytes:
         """At least one byte, b"" at the end of the stream; TimeoutError when nothing came, which loses nothing."""
 
     def close(self) -> None:
         """Whoever is in `recv` or `send` comes back. May be called again."""
+
+    def disown(self) -> None:
+        """In a child process: gives up what it has of the connection, which stays as it is for the parent."""
 
 
 def open_transport(address: Address, timeout: float | None) -> Transport:
@@ -44,7 +57,7 @@ def open_transport(address: Address, timeout: float | None) -> Transport:
             case "tcp":
                 connected = socket.create_connection((address.location, address.port), timeout)
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return SocketTransport(connected)
+                return SocketTransport(connected, tells_late=True)
             case "pipe":
                 return _open_pipe(address, timeout)
             case "tls":
@@ -76,9 +89,12 @@ else:
 class SocketTransport:
     """A connected stream socket. It is non-blocking: two threads can wait for it, each with its own timeout."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, *, tells_late: bool = False) -> None:
+        """`tells_late`: the kernel takes data for a peer that is gone, until it has heard so from there, as with TCP."""
         connected.setblocking(False)
         self._unsent = b""
+        self._tells_late = tells_late
+        self._sent_at = 0.0
         self._socket = connected
         self._readable = _waiter(connected, for_reading=True)
         self._writable = _waiter(connected, for_reading=False)
@@ -95,13 +111,20 @@ class SocketTransport:
         return cls(connecting)
 
     def send(self, data: bytes, timeout: float | None) -> None:
-        if self._unsent:
+        if self._tells_late:
+            self._look_for_end()
+        in_the_middle = len(self._unsent)
+        if in_the_middle:
             data = self._unsent + data
         deadline = None if timeout is None else time.monotonic() + timeout
         sent = 0
         while True:
             try:
                 sent += self._socket.send(memoryview(data)[sent:] if sent else data)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                if sent <= in_the_middle:
+                    raise NothingSent(*error.args) from error
+                raise
             except BlockingIOError:
                 if not self._writable(_milliseconds(None if deadline is None else deadline - time.monotonic())):
                     self._unsent = data[sent:]
@@ -109,6 +132,20 @@ class SocketTransport:
             if sent == len(data):
                 self._unsent = b""
                 return
+
+    def _look_for_end(self) -> None:
+        """After a pause, in which the broker may have gone; while data flows somebody reads, and learns it."""
+        now = time.monotonic()
+        if now - self._sent_at > _PAUSE:
+            try:
+                ended = not self._socket.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                ended = False
+            except ConnectionResetError as error:
+                raise NothingSent(*error.args) from error
+            if ended:
+                raise NothingSent(errno.EPIPE, "the broker closed it")
+        self._sent_at = now
 
     def recv(self, timeout: float | None) -> bytes:
         while True:
@@ -125,6 +162,9 @@ class SocketTransport:
         with contextlib.suppress(OSError):  # the connection is gone, or the socket was closed before
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
         self._socket.close()
+
+    def disown(self) -> None:
+        self._socket.close()  # not shut down: that would be for both processes
 
 
 if sys.platform != "win32":

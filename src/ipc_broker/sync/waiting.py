@@ -41,6 +41,10 @@ def deadline_in(timeout: float | None, now: float | None = None) -> float | None
     return (time.monotonic() if now is None else now) + timeout
 
 
+def earlier(deadline: float | None, moment: float) -> float:
+    return moment if deadline is None else min(deadline, moment)
+
+
 def lock_timeout(deadline: float | None) -> float:
     """As `Lock.acquire` takes it."""
     return -1 if deadline is None else min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
