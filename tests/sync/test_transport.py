@@ -13,7 +13,7 @@ import pytest
 
 from ipc_broker.address import Address, parse_address
 from ipc_broker.errors import ConfigError, ConnectFailed
-from ipc_broker.sync.transport import SocketTransport, open_transport
+from ipc_broker.sync.transport import NothingSent, SocketTransport, open_transport
 from tests.sync.bus import PATIENCE, InThread
 
 MUCH = bytes(range(256)) * 16_384  # 4 MiB: more than a kernel buffers
@@ -199,3 +199,62 @@ def test_a_connection_over_tcp_sends_small_pieces_at_once() -> None:
         accepted, _ = listener.accept()
         accepted.close()
         transport.close()
+
+
+# The other end is gone
+
+
+def over_tcp() -> tuple[SocketTransport, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport = open_transport(parse_address(f"tcp://127.0.0.1:{listener.getsockname()[1]}"), 1)
+        accepted, _ = listener.accept()
+    assert isinstance(transport, SocketTransport)
+    return transport, accepted
+
+
+def test_nothing_is_sent_to_an_end_that_is_closed(ends: Ends) -> None:
+    transport, theirs = ends
+    transport.send(b"before", 1)
+    theirs.close()
+    with pytest.raises(NothingSent):
+        transport.send(b"x", 1)
+
+
+def test_over_tcp_the_end_is_looked_for_after_a_pause() -> None:
+    """The kernel would take what is sent first, and tell nothing."""
+    transport, theirs = over_tcp()
+    transport.send(b"before", 1)
+    if sys.platform == "linux":
+        theirs.sendall(b"something that nobody has read")
+    theirs.close()
+    transport._sent_at = 0.0  # as after a pause
+    with pytest.raises(NothingSent):
+        transport.send(b"x", 1)
+    transport.close()
+
+
+def test_what_was_sent_in_part_is_not_said_to_be_unsent(ends: Ends) -> None:
+    transport, theirs = ends
+    with pytest.raises(TimeoutError):
+        transport.send(MUCH, 0)
+    sending = InThread(lambda: transport.send(b"more", PATIENCE))
+    assert len(theirs.recv(1000)) == 1000
+    theirs.close()
+    error = sending.error()
+    assert isinstance(error, OSError)
+    assert isinstance(error, NothingSent), "of this piece nothing has left"
+    other, their_other = over_tcp()
+    sending = InThread(lambda: other.send(MUCH, PATIENCE))
+    assert their_other.recv(1000)
+    their_other.close()
+    assert not isinstance(sending.error(), NothingSent)
+    other.close()
+
+
+def test_a_child_gives_its_copy_up_and_nothing_else(ends: Ends) -> None:
+    """The connection stays open for the parent."""
+    transport, theirs = ends
+    copy = SocketTransport(transport._socket.dup())
+    copy.disown()
+    transport.send(b"still here", 1)
+    assert theirs.recv(100) == b"still here"

@@ -276,7 +276,7 @@ class Client:
                 async with asyncio.timeout(DEFAULT_TIMEOUT):
                     await routed
             except ConnectionLost as error:
-                if error.delivered != "no" or link.closed:
+                if error.delivered != "no":
                     raise
                 await self.publish(object, topic, value, retain=retain, ack=ack)
             except TimeoutError as error:

@@ -63,9 +63,10 @@ async def wait_for(link: Link, object_name: str) -> None:
 
 async def wait_to_retry(link: Link, error: CallError, deadline: float | None) -> None:
     """Returns when it is worth making the call again that failed so: no worker got it. Raises `error` when it is final."""
-    if error.delivered != "no" or link.closed:
+    if error.delivered != "no":
         raise error
     if isinstance(error, ConnectionLost):
+        link.require_open()
         return
     until = link.settled_at if deadline is None else min(link.settled_at, deadline)
     if not isinstance(error, NoSuchObject) or error.object is None or link.loop.time() >= until:

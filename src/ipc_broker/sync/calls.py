@@ -136,10 +136,14 @@ class Calls:
 
         It is, when the connection is lost; not for ever, since the question may be why that was lost. Raises TimeoutError.
         """
-        try:
-            return self.ask_once(question, deadline)
-        except ConnectionLost:
-            return self.ask_once(question, deadline)
+        asked = False
+        while True:
+            try:
+                return self.ask_once(question, deadline)
+            except ConnectionLost as error:
+                if asked:
+                    raise
+                asked = error.delivered != "no"
 
     def ask_once(self, question: Callable[[Answer], None], deadline: float | None) -> Any:
         """Raises TimeoutError, ConnectionLost."""

@@ -207,11 +207,10 @@ class Client:
                 payload = payload_of(args, incoming.codec, object, method)
                 try:
                     self.calls.open_stream(incoming, payload, left, deadline, inherited)
+                    return incoming, left, deadline
                 except ConnectionLost as error:
                     if error.delivered != "no":
                         raise
-                else:
-                    return incoming, left, deadline
 
         return Stream(self.link, self.calls, start, object, method, returns)
 
@@ -238,7 +237,7 @@ class Client:
             try:
                 return self._publish_once(object, topic, payload, codec, deadline, retain=retain, ack=ack)
             except ConnectionLost as error:
-                if error.delivered != "no" or link.closed:
+                if error.delivered != "no":
                     raise
 
     def _publish_once(
@@ -352,7 +351,7 @@ class Client:
         try:
             self.calls.call(BROKER_OBJECT, "ping", codec.null, codec, timeout, deadline)
         except ConnectionLost as error:
-            if error.delivered != "no" or self.link.closed:
+            if error.delivered != "no":
                 raise
             return False
         return True

@@ -44,7 +44,7 @@ def wait_for(link: Link, calls: Calls, object_name: str, deadline: float | None)
 
 def wait_to_retry(link: Link, calls: Calls, error: CallError, deadline: float | None) -> None:
     """Returns when it is worth making the call again that failed so: no worker got it. Raises `error` when it is final."""
-    if error.delivered != "no" or link.closed:
+    if error.delivered != "no":
         raise error
     if isinstance(error, ConnectionLost):
         link.wait_ready(deadline)

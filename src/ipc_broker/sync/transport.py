@@ -18,7 +18,7 @@ CHUNK = 64 * 1024
 """Bytes read at once. More would take memory from the system, and give it back, for every read."""
 
 
-_PAUSE = 0.05  # seconds
+_PAUSE = 0.0002  # seconds without a send, after which one more look costs little
 
 _LONGEST_POLL = 2**31 - 1  # milliseconds
 
@@ -98,6 +98,7 @@ class SocketTransport:
         self._socket = connected
         self._readable = _waiter(connected, for_reading=True)
         self._writable = _waiter(connected, for_reading=False)
+        self._has_ended = _end_finder(connected)
 
     @classmethod
     def connect(cls, family: int, where: str, timeout: float | None) -> SocketTransport:
@@ -136,15 +137,8 @@ class SocketTransport:
     def _look_for_end(self) -> None:
         """After a pause, in which the broker may have gone; while data flows somebody reads, and learns it."""
         now = time.monotonic()
-        if now - self._sent_at > _PAUSE:
-            try:
-                ended = not self._socket.recv(1, socket.MSG_PEEK)
-            except BlockingIOError:
-                ended = False
-            except ConnectionResetError as error:
-                raise NothingSent(*error.args) from error
-            if ended:
-                raise NothingSent(errno.EPIPE, "the broker closed it")
+        if now - self._sent_at > _PAUSE and self._has_ended():
+            raise NothingSent(errno.EPIPE, "the broker closed it")
         self._sent_at = now
 
     def recv(self, timeout: float | None) -> bytes:
@@ -185,6 +179,30 @@ else:
             return any(select.select(readers, writers, [], None if milliseconds is None else milliseconds / 1000))
 
         return wait
+
+
+if sys.platform == "linux":
+
+    def _end_finder(connected: socket.socket) -> Callable[[], object]:
+        """Tells whether the other end has closed, also while something that it said before is still to be read."""
+        poller = select.poll()
+        poller.register(connected, select.POLLRDHUP)
+        return lambda: poller.poll(0)
+
+else:
+
+    def _end_finder(connected: socket.socket) -> Callable[[], object]:
+        """Tells whether the other end has closed, unless something that it said before is still to be read."""
+
+        def has_ended() -> bool:
+            try:
+                return not connected.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                return False
+            except ConnectionResetError:
+                return True
+
+        return has_ended
 
 
 def _milliseconds(timeout: float | None) -> float | None:
