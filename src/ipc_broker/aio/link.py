@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from ..address import Address
 from ..deadlines import BUCKET_SECONDS
 from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, IPCError, Overloaded
+from ..forking import disown_in_children, give_up
 from ..messages import Error, Invalid, Welcome
 from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
@@ -50,6 +51,7 @@ class Link:
         self.settled_at = -math.inf
         """When the others, too, have had the time to come back after a reconnect."""
         self.subscriptions: set[Ends] = set()
+        self._was_forked = False
         self._callbacks = callbacks
         self._protocol: _LinkProtocol | None = None
         self._stops = False  # the broker has said goodbye
@@ -70,6 +72,7 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self.next_timer = math.inf
         """When the session is asked next for deadlines that have passed."""
+        disown_in_children(self)
 
     async def open(self, timeout: float | None) -> None:
         """One attempt. Raises ConnectFailed."""
@@ -107,6 +110,8 @@ class Link:
 
     def require_open(self) -> None:
         """Raises ClientClosed."""
+        if self._was_forked:
+            raise ClientClosed(f"the client of {self.address} belongs to the process that forked; connect in this one")
         if self.closed:
             raise ClientClosed(f"the client of {self.address} was closed; connect again")
 
@@ -116,6 +121,8 @@ class Link:
             raise self.wrong_loop()
 
     def wrong_loop(self) -> IPCError:
+        """Raises ClientClosed when it was closed, whatever the loop."""
+        self.require_open()
         if self.loop is None:
             return IPCError(
                 f"the client of {self.address} is not connected yet; use it in `async with`, or await it first"
@@ -237,6 +244,12 @@ class Link:
                 protocol.transport.abort()
                 await protocol.ended.wait()
         await self._callbacks.drain(CLOSE_TIMEOUT)
+
+    def forked(self) -> None:
+        self._was_forked = self.closed = True
+        connected = self._protocol.transport.get_extra_info("socket") if self._protocol is not None else None
+        if connected is not None and connected.fileno() >= 0:
+            give_up(connected.fileno())
 
     def _drop(self) -> None:
         """Ends the connection, as if it had never been made."""
