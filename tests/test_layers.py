@@ -20,7 +20,7 @@ import ipc_broker
 
 PACKAGE = Path(ipc_broker.__file__).parent
 
-LEVEL_0 = ("address", "config", "credentials", "deadlines", "errors", "events", "messages", "version")
+LEVEL_0 = ("address", "config", "credentials", "deadlines", "errors", "events", "forking", "messages", "version")
 
 DOOR = ""
 

@@ -75,13 +75,34 @@ def test_a_reader_that_goes_away_ends_it_quietly(bus: str) -> None:
         assert listener.process.stderr.read() == ""
 
 
-def test_a_broker_that_ends(address: str) -> None:
-    with broker_at(address) as broker, rob_listen(address, "sensor", "temperature") as listener:
-        assert listener.note
-        broker.stop()
-        ended = listener.ended()
-    assert ended.status == 1
-    assert ended.errors.startswith(f"rob: the connection to {address} was lost")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_it_goes_on_with_the_next_broker(address: str, as_json: bool) -> None:
+    with broker_at(address) as broker:
+        listening = rob_listen(address, "sensor", "again", "--count", "1", *(["--json"] if as_json else []))
+        with listening as listener:
+            assert listener.note
+            broker.stop()
+            with broker_at(address), connect(address) as client:
+                errors = listener.process.stderr
+                assert errors is not None
+                notes = [errors.readline() for _ in range(3)]
+                client.publish("sensor", "again", 1)
+                ended = listener.ended()
+    said = [
+        ("info", f"the broker at {address} says goodbye (the broker stops)"),
+        ("info", f"the connection to {address} was lost (the broker closed it); the next use connects again"),
+        ("info", f"connected to {address} again"),
+    ]
+    if as_json:
+        assert [json.loads(note) for note in notes] == [{level: message} for level, message in said]
+        assert [json.loads(line) for line in ended.output.splitlines()] == [
+            {"object": "sensor", "topic": "again", "missed": None},
+            {"object": "sensor", "topic": "again", "value": 1},
+        ]
+    else:
+        assert notes == [f"rob: {message}\n" for _, message in said]
+        assert ended.output == "\nMissed:\nan unknown number of events\n\nResult:\n1\n"
+    assert (ended.status, ended.errors) == (0, "")
 
 
 def test_gaps() -> None:

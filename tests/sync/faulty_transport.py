@@ -18,6 +18,14 @@ class FaultyTransport:
         self.close = inner.close
         self.disown = inner.disown
 
+    @property
+    def in_doubt(self) -> bool:
+        return self.inner.in_doubt
+
+    @in_doubt.setter
+    def in_doubt(self, in_doubt: bool) -> None:
+        self.inner.in_doubt = in_doubt
+
     def send(self, data: bytes, timeout: float | None) -> None:
         if self.send_instead is not None:
             self.send_instead(data)
@@ -25,7 +33,11 @@ class FaultyTransport:
             self.inner.send(data, timeout)
 
     def recv(self, timeout: float | None) -> bytes:
-        return self.recv_instead() if self.recv_instead is not None else self.inner.recv(timeout)
+        if self.recv_instead is None:
+            return self.inner.recv(timeout)
+        data = self.recv_instead()
+        self.in_doubt = True
+        return data
 
     def refuse(self) -> None:
         """From now on the kernel takes nothing."""

@@ -365,5 +365,5 @@ def test_a_loss_and_the_next_connection_are_logged(
     assert our_client.link.transport is not None
     our_client.link.transport.close()
     assert our_client.has("rob")
-    assert "connecting again when it is used" in caplog.text
+    assert "the next use connects again" in caplog.text
     assert f"connected to {our_client.address} again" in caplog.text

@@ -278,6 +278,23 @@ def test_ctrl_c_while_messages_are_handled_loses_the_connection(our_bus: Bus, ou
     assert asking.result(), "it was not asked again"
 
 
+def test_ctrl_c_while_bytes_are_taken_loses_the_connection(our_client: Client) -> None:
+    """What was taken from the kernel is gone: the rest would be read from the middle of a frame."""
+    transport = our_client.link.transport
+    assert transport is not None
+    recv = transport.recv
+
+    def interrupted(timeout: float | None) -> bytes:
+        recv(timeout)
+        raise KeyboardInterrupt
+
+    transport.recv = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        our_client.call("echo", "back", [1])
+    assert not our_client.link.session.opened
+    assert our_client.call("echo", "back", [2]) == 2
+
+
 class InterruptedLock:
     """Ctrl-C comes when one thread has just let go of the lock."""
 

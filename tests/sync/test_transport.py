@@ -258,3 +258,13 @@ def test_a_child_gives_its_copy_up_and_nothing_else(ends: Ends) -> None:
     copy.disown()
     transport.send(b"still here", 1)
     assert theirs.recv(100) == b"still here"
+
+
+def test_bytes_that_were_taken_are_in_doubt_until_somebody_has_them(ends: Ends) -> None:
+    transport, theirs = ends
+    with pytest.raises(TimeoutError):
+        transport.recv(0)
+    assert not transport.in_doubt
+    theirs.sendall(b"x")
+    assert transport.recv(1) == b"x"
+    assert transport.in_doubt

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from functools import partial
 from time import perf_counter
 
 from ..address import resolve_address
 from ..messages import MAX_NAME
 from ..sync import Client, connect
-from .render import render_json
+from .output import write_note
+from .render import render_json, render_message
 from .words import Request, UsageError
 
 CONNECT_TIMEOUT = 5.0
@@ -40,12 +42,19 @@ def connected(address: str, request: Request) -> closing[Client]:
     """For `with`, which closes at once: what has to be routed before must be drained. Raises ConnectFailed."""
     started = perf_counter()
     client = connect(address, timeout=min(CONNECT_TIMEOUT, request.patience), name="rob")
+    if request.log_level is None:
+        client.link.tidings.log = partial(_note, as_json=request.json)
     if request.log_level in ("trace", "debug"):
         import logging
 
         milliseconds = (perf_counter() - started) * 1000
         logging.getLogger("ipc_broker").debug("connected to %s in %.1f ms: %s", address, milliseconds, client.broker)
     return closing(client)
+
+
+def _note(level: str, message: str, *, as_json: bool) -> None:
+    """What the client would log: that the broker has gone, or is there again."""
+    write_note(json_line({level: message}).rstrip() if as_json else f"rob: {render_message(message)}")
 
 
 def json_line(document: object) -> str:

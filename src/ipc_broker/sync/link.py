@@ -153,7 +153,6 @@ class Link:
         until = deadline
         if self._patient_until is not None and (deadline is None or self._patient_until < deadline):
             until = self._patient_until
-        data: bytes | None = None
         try:
             data = transport.recv(None if until is None else until - time.monotonic())
             if data:
@@ -163,6 +162,7 @@ class Link:
                         self._look_whether_open()
                     if self.turns.followers:
                         self.turns.call_done()
+            transport.in_doubt = False
         except TimeoutError:
             if until is deadline:
                 return False
@@ -173,7 +173,7 @@ class Link:
             self.lose(error.strerror or str(error), connection)
             return True
         except BaseException:
-            if data is not None:  # messages may be missing now: answers, which others wait for, and events
+            if transport.in_doubt:  # messages may be missing now: answers, which others wait for, and events
                 self.lose("reading was interrupted", connection)
             raise
         if not data:
@@ -243,7 +243,7 @@ class Link:
                 self._backoff = backoff()
             if not self.closed:
                 tell = self.tidings.warning if was_ready else self.tidings.info  # after a goodbye it was to be expected
-                tell(f"{reason}; connecting again when it is used")
+                tell(f"{reason}; the next use connects again")
             self.tidings.disconnected()
         self._attempt_at = now + next(self._backoff)
         self.turns.call_done()

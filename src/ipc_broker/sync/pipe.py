@@ -35,6 +35,7 @@ if sys.platform == "win32":
         def __init__(self, handle: int) -> None:
             self._lock = threading.Lock()  # held while an operation starts or ends, not while it is waited for
             self._handle: int | None = handle
+            self.in_doubt = False  # whether bytes were taken from the system that `recv` may not have given
             self._reading: _winapi.Overlapped | None = None
             self._writing: _winapi.Overlapped | None = None
             self._unwritten: deque[bytes] = deque()  # behind the write that is pending
@@ -112,6 +113,7 @@ if sys.platform == "win32":
                 raise TimeoutError(f"nothing came from the pipe within {timeout} s")
             with self._lock:
                 self._open_handle()
+                self.in_doubt = True
                 self._reading = None
                 try:
                     operation.GetOverlappedResult(False)

@@ -20,6 +20,8 @@ class Tidings:
         self._on_connect = on_connect
         self._on_disconnect = on_disconnect
         self._telling = threading.Lock()
+        self.log: Callable[[str, str], None] = _to_log
+        """Takes a level, "info" or "warning", and a message."""
 
     def connected(self) -> None:
         if self._on_connect is not None:
@@ -30,10 +32,10 @@ class Tidings:
             self.due.append(self._on_disconnect)
 
     def info(self, message: str) -> None:
-        self.due.append(lambda: _log().info("%s", message))
+        self.due.append(lambda: self.log("info", message))
 
     def warning(self, message: str) -> None:
-        self.due.append(lambda: _log().warning("%s", message))
+        self.due.append(lambda: self.log("warning", message))
 
     def tell(self) -> None:
         """Nothing while somebody tells: another thread, or one of these functions."""
@@ -51,6 +53,10 @@ class Tidings:
             notified()
         except Exception:
             _log().exception("%r, which is called for connections, failed", notified)
+
+
+def _to_log(level: str, message: str) -> None:
+    getattr(_log(), level)("%s", message)
 
 
 def _log() -> Any:

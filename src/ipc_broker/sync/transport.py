@@ -36,6 +36,12 @@ class Transport(Protocol):
         TimeoutError after `timeout` seconds: the next `send`, also of b"", goes on with the rest.
         """
 
+    in_doubt: bool
+    """Set before bytes are taken from the system, and cleared by whoever has got them from `recv`.
+
+    Ctrl-C may come in between, and then they are lost.
+    """
+
     def recv(self, timeout: float | None) -> bytes:
         """At least one byte, b"" at the end of the stream; TimeoutError when nothing came, which loses nothing."""
 
@@ -92,6 +98,7 @@ class SocketTransport:
     def __init__(self, connected: socket.socket, *, tells_late: bool = False) -> None:
         """`tells_late`: the kernel takes data for a peer that is gone, until it has heard so from there, as with TCP."""
         connected.setblocking(False)
+        self.in_doubt = False
         self._unsent = b""
         self._tells_late = tells_late
         self._sent_at = 0.0
@@ -145,9 +152,11 @@ class SocketTransport:
         while True:
             if not self._readable(_milliseconds(timeout)):
                 raise TimeoutError("nothing came")
+            self.in_doubt = True
             try:
                 return self._socket.recv(CHUNK)
             except BlockingIOError:
+                self.in_doubt = False
                 continue  # woken for nothing, as select(2) warns
             except ConnectionResetError:
                 return b""
