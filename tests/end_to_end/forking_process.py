@@ -38,6 +38,7 @@ def say_descriptor(number: int) -> None:
 @contextmanager
 def child() -> Iterator[bool]:
     """Whether this is the child, which ends here; the parent waits for that."""
+    assert sys.platform != "win32", "Windows has no fork"
     pid = os.fork()
     if pid:
         yield False
