@@ -25,20 +25,17 @@ def main(arguments: list[str] | None = None) -> int:
         default="both",
         help="whether the broker is killed, frozen and stopped too; both: one after the other (default)",
     )
-    parser.add_argument(
-        "--spare-blocking", action="store_true", help="let no blocking client lose its connection but by its own end"
-    )
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else secrets.randbits(32)
     shares = {"stays": [(False, 1.0)], "restarts": [(True, 1.0)], "both": [(False, 0.6), (True, 0.4)]}[given.broker]
     wrong = False
     for restarts, share in shares:
-        wrong |= not _plays_well(seed, given.seconds * share, restarts, given.spare_blocking)
+        wrong |= not _plays_well(seed, given.seconds * share, restarts)
     return 1 if wrong else 0
 
 
-def _plays_well(seed: int, seconds: float, restarts: bool, spare_blocking: bool) -> bool:
-    plan = make_plan(seed, seconds, restarts=restarts, spare_blocking=spare_blocking)
+def _plays_well(seed: int, seconds: float, restarts: bool) -> bool:
+    plan = make_plan(seed, seconds, restarts=restarts)
     print(f"{command(plan)}  ({'the broker comes and goes' if restarts else 'the broker stays'})", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     history = play(plan, folder)

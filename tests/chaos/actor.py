@@ -80,6 +80,8 @@ class Life:
         """Whatever it raises is a surprise."""
         try:
             play()
+        except SystemExit:  # it was asked to end before it had found a broker
+            raise
         except BaseException:
             self.surprised(traceback.format_exc())
             raise

@@ -5,7 +5,8 @@
 2. A result is the right one, and exactly one worker, the one that it names, has run the call, once. No call runs twice.
 3. An error's code is one of the table, and fits what happened:
    - `remote_error`, `no_such_method` and `invalid_args` where the call was made to end so, and nowhere else;
-   - `no_such_object` only if for a moment of the call no worker of the object surely was registered;
+   - `no_such_object` only if for a moment of the call no worker of the object surely was registered, or to a caller that is
+     new at a broker that is new;
    - `worker_lost` only if one of them lost its connection or was asked to end, `cancelled` only if it was asked to end;
    - `disconnected` only if the caller lost its connection, or the broker;
    - `overloaded` only for objects whose calls wait in line;
@@ -132,7 +133,7 @@ def _fits(history: History, life: Life, call: Called, end: Failed) -> bool:
         return True
     match end.code:
         case "no_such_object":
-            return not history.always_served(call.object, span)
+            return history.is_newcomer(life, call.at) or not history.always_served(call.object, span)
         case "worker_lost":
             ends = [Span(worker.dying, worker.gone) for worker in workers if worker.dying < FOREVER]
             losses = [loss for worker in workers for loss in history.losses(worker)]

@@ -181,6 +181,13 @@ class History:
                 ]
         return [span for span in spans if span.begins < span.ends]
 
+    def is_newcomer(self, life: Life, at: float) -> bool:
+        """Whether it has connected for the first time to a broker to which workers may still have been on their way back.
+
+        Only sessions that were there before wait for them.
+        """
+        return any(loss.begins < life.ready and at < loss.ends + RETURN for loss in self.broker_losses)
+
     def always_served(self, object: str, span: Span) -> bool:
         """Whether some worker surely was registered at every moment."""
         present = sorted(

@@ -75,13 +75,11 @@ class Action(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """`restarts`: the broker is killed, frozen, stopped and started again as well. `spare_blocking`: no blocking client
-    loses its connection, other than with its life."""
+    """`restarts`: the broker is killed, frozen, stopped and started again as well."""
 
     seed: int
     seconds: float
     restarts: bool
-    spare_blocking: bool
     transport: Literal["unix", "tcp"]
     actors: tuple[Actor, ...]
     actions: tuple[Action, ...]
@@ -122,20 +120,17 @@ class Plan(Struct, frozen=True):
         return "\n".join(lines)
 
 
-def make_plan(seed: int, seconds: float, *, restarts: bool = False, spare_blocking: bool = False) -> Plan:
+def make_plan(seed: int, seconds: float, *, restarts: bool = False) -> Plan:
     """The same for the same arguments."""
     rng = Random(f"{seed} {restarts}")
     actors = _actors(rng, large=seconds >= LONG)
-    if restarts and spare_blocking:
-        actors = [actor for actor in actors if actor.client == "asyncio"]
     return Plan(
         seed=seed,
         seconds=seconds,
         restarts=restarts,
-        spare_blocking=spare_blocking,
         transport=rng.choices(("unix", "tcp"), (2, 1))[0],
         actors=tuple(actors),
-        actions=tuple(_actions(rng, actors, seconds, restarts, spare_blocking)),
+        actions=tuple(_actions(rng, actors, seconds, restarts)),
     )
 
 
@@ -198,7 +193,7 @@ def _subscriptions(rng: Random, publisher: str, *, slow: bool) -> tuple[Subscrib
     )
 
 
-def _actions(rng: Random, actors: list[Actor], seconds: float, restarts: bool, spare_blocking: bool) -> list[Action]:
+def _actions(rng: Random, actors: list[Actor], seconds: float, restarts: bool) -> list[Action]:
     actions: list[Action] = []
     freeze = _longest_freeze(seconds)
     mortal = [actor for actor in actors if actor.mortal]
@@ -208,8 +203,7 @@ def _actions(rng: Random, actors: list[Actor], seconds: float, restarts: bool, s
         free = [actor for actor in mortal if busy[actor.name] <= now]
         if free:
             actor = rng.choice(free)
-            can_be_cut = actor.client == "asyncio" or not spare_blocking
-            harms: tuple[What, ...] = ("kill", "kill", "freeze", "freeze", "cut" if can_be_cut else "freeze", "stop")
+            harms: tuple[What, ...] = ("kill", "kill", "freeze", "freeze", "cut", "stop")
             what = rng.choice(harms)
             done = _harm(rng, actor.name, what, now, freeze)
             actions += done

@@ -42,9 +42,7 @@ class Story:
     """All start at 0, are ready at 1 and subscribed from 1 to 2, and end in good order from `CLOSING` on."""
 
     def __init__(self, *, resume: float = 4.0) -> None:
-        self.plan = Plan(
-            seed=1, seconds=20.0, restarts=False, spare_blocking=False, transport="unix", actors=ACTORS, actions=()
-        )
+        self.plan = Plan(seed=1, seconds=20.0, restarts=False, transport="unix", actors=ACTORS, actions=())
         assert self.plan.resume == resume
         self.deeds: list[Deed] = []
         self.ends: list[End] = []

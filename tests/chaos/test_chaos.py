@@ -1,4 +1,4 @@
-"""A short run, by real processes, with the seed that never changes."""
+"""Short runs, by real processes, with the seed that never changes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ SEED = 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be stopped there")
-def test_nothing_is_lost_and_nothing_hangs(tmp_path: Path) -> None:
-    plan = make_plan(SEED, 3.0, spare_blocking=True)
+@pytest.mark.parametrize("restarts", [False, True])
+def test_nothing_is_lost_and_nothing_hangs(tmp_path: Path, restarts: bool) -> None:
+    plan = make_plan(SEED, 3.0, restarts=restarts)
     history = play(plan, tmp_path)
     faults = check(history)
     assert not faults, f"{describe(faults, history)}\n\nagain: {command(plan)}"

@@ -25,12 +25,3 @@ def test_all_that_can_be_done_is_done_to_those_whom_it_may_be_done_to() -> None:
     for kind in ("worker", "caller", "publisher", "subscriber"):
         assert all(done[what, kind] for what in ("kill", "start", "freeze", "thaw", "cut", "stop"))
     assert all(done[what, "broker"] for what in ("kill", "start", "freeze", "thaw", "stop"))
-
-
-def test_blocking_clients_can_be_spared() -> None:
-    for seed in range(20):
-        plan = make_plan(seed, 60.0, spare_blocking=True)
-        cut = {plan.actor(action.actor).client for action in plan.actions if action.what == "cut"}
-        assert cut == {"asyncio"}
-        restarted = make_plan(seed, 60.0, restarts=True, spare_blocking=True)
-        assert {actor.client for actor in restarted.actors} == {"asyncio"}

@@ -17,9 +17,9 @@ from .names import BROKER_OBJECT
 from .patterns import PatternError, is_pattern
 from .peer import Peer
 from .pending import over_limit
-from .retained import RetainedEvents
+from .retained import Retained, RetainedEvents
 from .sessions import DetachedSessions
-from .subscriptions import OVERFLOWS, LatestSubscription, Route, Subscription, Subscriptions, choose
+from .subscriptions import LatestSubscription, Route, Subscription, Subscriptions, choose, refusal_of
 
 if TYPE_CHECKING:
     from .router import Router
@@ -83,7 +83,11 @@ class Events:
         if event.retain and not self._retain(peer, event):
             return
         codec = peer.connection.codec
-        problem = self._deliver(route, peer, event.args, codec, now)
+        if event.if_absent:
+            self._restore(route, event, now)
+            problem = None
+        else:
+            problem = self._deliver(route, peer, event.args, codec, now)
         if peer.paused:
             self.backpressure.overran(peer, len(frame))
         if problem is not None:
@@ -246,8 +250,6 @@ class Events:
     # From subscribers
 
     def subscribe(self, peer: Peer, wish: Subscribe, frame: bytes, now: float) -> None:
-        limits = self._router.limits
-        refusal: tuple[str, str] | None = None
         if not peer.prefix:
             wish = Subscribe(wish.object_name, wish.topic)  # a peer that has not said hello knows no more
         try:
@@ -257,16 +259,7 @@ class Events:
                 peer, None, wish.object_name, "invalid_args", str(error), about="Subscribe", subscription=wish.id
             )
             return
-        if len(peer.subscriptions) >= limits.subscriptions:
-            message = f"this connection has {limits.subscriptions} subscriptions, which is the limit (subscriptions)"
-            refusal = "overloaded", message
-        elif wish.id and wish.id in peer.subscriptions:
-            refusal = "invalid_args", f"the subscription id {wish.id} is in use; take another for each subscription"
-        elif wish.overflow not in OVERFLOWS:
-            known = ", ".join(repr(one) for one in OVERFLOWS)
-            refusal = "invalid_args", f"there is no overflow {wish.overflow!r}; there is {known}"
-        elif not wish.id and (wish.group or wish.overflow or wish.credit):
-            refusal = "invalid_args", "a subscription with a group, overflow or credit needs an id"
+        refusal = refusal_of(wish, peer, self._router.limits)
         if refusal is not None:
             self._router.refuse(peer, None, wish.object_name, *refusal, about="Subscribe", subscription=wish.id)
             return
@@ -294,27 +287,37 @@ class Events:
 
     def _send_retained(self, one: Subscription, now: float) -> None:
         for object_name, topic, kept in self.retained.find(one.object_name, one.topic):
-            try:
-                value = transcode(kept.args, kept.codec, one.codec)
-            except Unsendable:
-                one.position += 1
-                one.skip()
-                continue
-            frame = one.codec.encode(Event(object_name, topic, value, one.id, retained=True))
-            one.position += 1
-            if one.credit > 0 and not one.backlog and len(frame) <= one.longest_frame:
-                one.credit -= len(frame)
-                one.send_frame(frame)
-                self.delivered += 1
-                if one.connection.queued > self._outbox:
-                    self._left_unread(one.peer)
-                    break
-            elif len(frame) > one.longest_frame:
-                one.skip()
-            else:
-                self._keep_waiting(one, frame, (object_name, topic), None, now)
+            self._send_one_retained(one, (object_name, topic), kept, now)
+            if self._overfull:
+                self._end_overfull(now)
+                break
+
+    def _restore(self, route: Route, event: Publish, now: float) -> None:
+        """A value that another broker has kept: those who were subscribed there have had it, and can tell that by its mark."""
+        [(_, _, kept)] = self.retained.find(event.object_name, event.topic)
+        for one in [*route.subscriptions, *map(choose, route.groups)]:
+            self._send_one_retained(one, route.key, kept, now)
         if self._overfull:
             self._end_overfull(now)
+
+    def _send_one_retained(self, one: Subscription, key: tuple[str, str], kept: Retained, now: float) -> None:
+        one.position += 1
+        try:
+            value = transcode(kept.args, kept.codec, one.codec)
+        except Unsendable:
+            one.skip()
+            return
+        frame = one.codec.encode(Event(*key, value, one.id, retained=True))
+        if len(frame) > one.longest_frame:
+            one.skip()
+        elif one.credit > 0 and not one.backlog:
+            one.credit -= len(frame)
+            one.send_frame(frame)
+            self.delivered += 1
+            if one.connection.queued > self._outbox:
+                self._left_unread(one.peer)
+        else:
+            self._keep_waiting(one, frame, key, None, now)
 
     def credit(self, peer: Peer, credit: EventCredit, frame: bytes, now: float) -> None:
         """For a subscription that has just ended, it is nobody's fault."""

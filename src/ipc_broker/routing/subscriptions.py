@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ..config import Limits
 from ..messages import Missed, Subscribe
 from ..protocol.codec import Codec
 from ..protocol.framing import write_length
@@ -228,6 +229,23 @@ class Heads:
             self.made.clear()
         self.made[subscription, length] = head
         return head
+
+
+def refusal_of(wish: Subscribe, peer: Peer, limits: Limits) -> tuple[str, str] | None:
+    """Why it may not subscribe so: an error's code and text; None when it may."""
+    if len(peer.subscriptions) >= limits.subscriptions:
+        return (
+            "overloaded",
+            f"this connection has {limits.subscriptions} subscriptions, which is the limit (subscriptions)",
+        )
+    if wish.id and wish.id in peer.subscriptions:
+        return "invalid_args", f"the subscription id {wish.id} is in use; take another for each subscription"
+    if wish.overflow not in OVERFLOWS:
+        known = ", ".join(repr(one) for one in OVERFLOWS)
+        return "invalid_args", f"there is no overflow {wish.overflow!r}; there is {known}"
+    if not wish.id and (wish.group or wish.overflow or wish.credit):
+        return "invalid_args", "a subscription with a group, overflow or credit needs an id"
+    return None
 
 
 def choose(group: deque[Subscription]) -> Subscription:

@@ -134,7 +134,10 @@ class Publisher:
                 with suppress(Unsendable, TooLarge):
                     self._ask_for(self._will, UNHEARD, 0.0)
             if new_broker:
+                to_come = {(event.object_name, event.topic) for event, _ in self._unsent if event.retain}
                 for (object_name, topic), kept in self._retained.items():
+                    if (object_name, topic) in to_come:
+                        continue
                     with suppress(Unsendable, TooLarge):
                         again = Publish(object_name, topic, kept.value, retain=True, if_absent=True)
                         self._send_again(again, kept.codec, connection)
