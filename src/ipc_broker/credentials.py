@@ -6,7 +6,9 @@ from msgspec import Struct
 
 
 class Credentials(Struct, frozen=True):
-    """None where the transport cannot tell."""
+    """None, or empty, where the transport cannot tell."""
 
     pid: int | None = None
     uid: int | None = None
+    address: str = ""
+    """Where a TCP connection comes from: `127.0.0.1:54321`."""

@@ -17,7 +17,7 @@ from ipc_broker.aio.broker import run_broker
 from ipc_broker.errors import ConnectFailed, ConnectionLost, IPCError, ListenFailed, WorkerLost
 from tests.aio.bus import RawPeer, broker_at, plain_socket, serving, until
 from tests.aio.objects import Gate, entered, let_through
-from tests.messages import publish, subscribe
+from tests.messages import publish, register, subscribe
 from tests.seed.frames import Message, frame
 
 HAS_MATH: Message = {"HasObject": {"object_name": "math"}}
@@ -95,6 +95,19 @@ async def test_it_knows_who_its_peers_are(address: str) -> None:
         assert peer.describe() == f"'thermostat' (process {os.getpid()})"
         if sys.platform == "linux":
             assert (peer.credentials.pid, peer.credentials.uid) == (os.getpid(), os.getuid())
+
+
+async def test_it_knows_from_where_its_peers_come() -> None:
+    """What speaks for a peer of TCP that has not said its name, in errors and in the log."""
+    async with broker_at(TCP) as broker:
+        where = broker.addresses[0]
+        with plain_socket(where) as taken:
+            taken.sendall(frame(register("math")))
+            await until(lambda: len(broker.router.names))
+            port = taken.getsockname()[1]
+            async with RawPeer.at(where) as late:
+                refused = (await late.ask(register("math")))["Error"]
+        assert refused["message"] == f"the name 'math' is taken by connection 1 (127.0.0.1:{port})"
 
 
 async def test_it_shows_its_state(address: str) -> None:

@@ -112,6 +112,8 @@ def test_stats_count_what_there_is_and_what_has_been(bus: Bus) -> None:
         "connections": 2,
         "objects": 1,
         "subscriptions": 1,
+        "subscriptions_lagging": 0,
+        "publishers_paused": 0,
         "calls_in_flight": 1,
         "calls_waiting": 0,
         "retained": 0,

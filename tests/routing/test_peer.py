@@ -9,9 +9,11 @@ from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error, event, publish, result
 
 
-def test_a_peer_describes_itself_by_name_and_process() -> None:
+def test_a_peer_describes_itself_by_name_and_process_or_address() -> None:
     peer = Peer(7, Credentials(), lambda peer: None)
     assert peer.describe() == "connection 7"
+    peer.credentials = Credentials(address="127.0.0.1:54321")
+    assert peer.describe() == "connection 7 (127.0.0.1:54321)"
     peer.credentials = Credentials(pid=4711, uid=0)
     assert peer.describe() == "connection 7 (process 4711)"
     peer.name = "thermostat"

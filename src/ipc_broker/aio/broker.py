@@ -12,6 +12,7 @@ from typing import cast
 
 from ..address import parse_address
 from ..config import BrokerConfig
+from ..credentials import Credentials
 from ..errors import IPCError
 from ..protocol.connection import State
 from ..routing.peer import Peer
@@ -156,7 +157,7 @@ class Broker:
     # What the connections tell
 
     def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
-        peer = self.router.connect(peer_credentials(transport))
+        peer = self.router.connect(_who_is_at(transport))
         peer.shell = protocol
         self._connections.add(protocol)
         return peer
@@ -267,6 +268,14 @@ class _PeerProtocol(asyncio.Protocol):
 
     def abort(self) -> None:
         self._transport.abort()
+
+
+def _who_is_at(transport: asyncio.Transport) -> Credentials:
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):  # no TCP connection; or one that is over
+        return peer_credentials(transport)
+    host, port = name[:2]
+    return Credentials(address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:

@@ -29,6 +29,8 @@ class Backpressure:
         self._woken = woken
         self.full: set[Feed] = set()
         """Those that publishers may still have to wait for."""
+        self.lagging: set[Feed] = set()
+        """Those whose events are dropped now."""
         self.dropped = 0
 
     def drop(self, feed: Feed) -> None:
@@ -73,14 +75,18 @@ class Backpressure:
         self.full.discard(feed)
         feed.full = False
         lagged, feed.lagging = feed.lagging, False
-        if lagged and missed:
-            logger.warning("%s takes events again; it missed %d", feed.describe(), missed)
+        if lagged:
+            self.lagging.discard(feed)
+            # A seed peer is not told what it missed: this is the only place where that is said.
+            level = logging.WARNING if missed else logging.INFO
+            logger.log(level, "%s takes events again; it missed %d", feed.describe(), missed)
         self._release(feed)
         return lagged
 
     def forget(self, feed: Feed) -> None:
         """It gets no events any more."""
         self.full.discard(feed)
+        self.lagging.discard(feed)
         feed.full = False
         if feed.missed:
             logger.warning("%s left without the last %d events", feed.describe(), feed.missed)
@@ -97,6 +103,7 @@ class Backpressure:
     def handle_timer(self, now: float) -> None:
         for feed in [feed for feed in self.full if now >= feed.stalled_since + self._limits.stall]:
             self.full.discard(feed)
+            self.lagging.add(feed)
             feed.lagging = True
             logger.warning(
                 "%s has taken nothing for %g s with %d bytes waiting: nobody waits for it any more",

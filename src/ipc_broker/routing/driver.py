@@ -188,6 +188,8 @@ class Driver:
             "connections": len(router.peers),
             "objects": len(router.names),
             "subscriptions": events.subscriptions.count,
+            "subscriptions_lagging": len(events.backpressure.lagging),
+            "publishers_paused": sum(bool(one.waits_for) for one in router.peers),
             "calls_in_flight": calls.in_flight,
             "calls_waiting": calls.waiting,
             "retained": len(events.retained),

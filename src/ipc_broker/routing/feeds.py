@@ -48,6 +48,13 @@ class ConnectionFeed(Feed):
         self.backlog: deque[bytes] = deque()
         self._dropped = 0
 
+    def describe(self) -> str:
+        topics = [f"'{one.object_name}' '{one.topic}'" for one in self.peer.subscriptions.values() if not one.id]
+        if not topics:  # all were given up, and events of them still wait
+            return self.peer.describe()
+        more = f" and {len(topics) - 1} more" if len(topics) > 1 else ""
+        return f"{self.peer.describe()}, subscribed to {topics[0]}{more},"
+
     @property
     def held(self) -> bool:
         """Whether it waits for an answer."""

@@ -104,9 +104,10 @@ class Peer:
         self.connection.extend(encoding, longest, takes)
 
     def describe(self) -> str:
-        """For messages to people: "'thermostat' (process 4711)"."""
+        """For messages to people: "'thermostat' (process 4711)", "connection 7 (127.0.0.1:54321)"."""
         name = repr(self.name) if self.name else f"connection {self.id}"
-        return f"{name} (process {self.credentials.pid})" if self.credentials.pid else name
+        where = f"process {self.credentials.pid}" if self.credentials.pid else self.credentials.address
+        return f"{name} ({where})" if where else name
 
     def __repr__(self) -> str:
         return (
