@@ -35,8 +35,12 @@ class Streams:
             self._give_credit(pending, pending.registration.peer, credit.bytes, now)
         else:
             pending.credit = min(pending.credit + credit.bytes, MOST_CREDIT)
-            call = structs.replace(pending.name.waiting[pending][0], credit=pending.credit)
-            pending.name.waiting[pending] = call, peer.connection.codec.encode(call)
+            name = pending.name
+            call, earlier = name.waiting[pending]
+            call = structs.replace(call, credit=pending.credit)
+            frame = peer.connection.codec.encode(call)
+            name.waiting[pending] = call, frame
+            name.waiting_bytes += len(frame) - len(earlier)
 
     def _give_credit(self, pending: PendingCall, worker: Peer, size: int, now: float) -> None:
         """`size` bytes of the caller's frames; the worker gets as many of its own."""
