@@ -70,11 +70,23 @@ async def test_an_acknowledgement_that_cannot_come_any_more_is_an_error(address:
         client = await connect(broker.addresses[0])
         publishing = asyncio.ensure_future(client.publish("a", "t", 1, ack=True))
         await asyncio.sleep(0)
+        client.link.flush()
         disconnect(client)
         with pytest.raises(ConnectionLost) as caught:
             await publishing
         assert (caught.value.object, caught.value.delivered) == ("a", "maybe")
         await client.close()
+
+
+async def test_an_event_that_was_surely_not_sent_is_sent_again_and_acknowledged(address: str) -> None:
+    async with broker_at(address) as broker:
+        async with connect(broker.addresses[0]) as client:
+            publishing = asyncio.ensure_future(client.publish("a", "t", 1, ack=True))
+            await asyncio.sleep(0)
+            assert client.link.session.queued
+            disconnect(client)
+            await publishing
+        assert broker.router.events.published == 1
 
 
 async def test_what_was_acknowledged_need_not_be_drained(address: str) -> None:
