@@ -255,8 +255,8 @@ class Client:
         """
         link = self.link
         session = link.session
-        if asyncio.get_running_loop() is not link.loop:
-            raise link.wrong_loop()
+        if not link.flush_scheduled:  # then it was asked in this turn: the answer takes a system call
+            link.require_own_loop()
         if not session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
         if session.paused:

@@ -64,7 +64,8 @@ class Link:
         self._resumed = asyncio.Event()
         self._takes = True  # the same, quicker to ask
         self._senseless = ""  # what came that ends the connection
-        self._flush_scheduled = False
+        self.flush_scheduled = False
+        """Something was sent in this turn of the loop, and will be written at its end."""
         self.written = 0
         """Bytes since the loop had its last turn: a publisher that never waits would not learn that it should pause."""
         self.urgent = False
@@ -177,14 +178,14 @@ class Link:
         if self.urgent:
             self.urgent = False
             self.flush()
-        elif not self._flush_scheduled:
-            self._flush_scheduled = True
+        elif not self.flush_scheduled:
+            self.flush_scheduled = True
             self.loop.call_soon(self._flush_soon)
         else:
             self.flush(at_least=WRITE_EARLY)
 
     def _flush_soon(self) -> None:
-        self._flush_scheduled = False
+        self.flush_scheduled = False
         self.flush()
         self.written = 0
 
