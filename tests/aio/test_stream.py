@@ -247,7 +247,7 @@ async def test_a_stream_that_nobody_keeps_may_outlive_its_loop_or_die_in_another
             threads.append(threading.get_ident())
             cancel(call_id)
 
-        client.link.session.cancel = cancelled  # type: ignore[method-assign]
+        client.link.session.cancel = cancelled
         await asyncio.to_thread(kept.clear)
         await closed(streams)
         assert threads == [loop_thread]

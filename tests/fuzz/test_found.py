@@ -80,3 +80,17 @@ def test_a_subscription_that_missed_more_than_can_be_said_comes_back_all_the_sam
     broker.open()
     [asked] = [message["Subscribe"] for message in broker.sent() if "Subscribe" in message]
     assert asked["seen"] == most
+
+
+@pytest.mark.parametrize("retain", [True, False])
+@pytest.mark.parametrize("topic", ["x", "*"])
+def test_an_event_that_is_to_be_kept_where_none_is_may_be_told_in_any_way(retain: bool, topic: str) -> None:
+    """Without `retain` it is an event as any other; a seed peer's topic may look like a pattern."""
+    bus = Bus()
+    publisher = RawPeer(bus)
+    message = publish("sensor", topic, 1)
+    message["Publish"] |= {"retain": retain, "if_absent": True}
+    publisher.send(message)
+    publisher.send(message)
+    assert publisher.receive() == []
+    assert len(bus.router.events.retained) == retain

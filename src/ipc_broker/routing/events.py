@@ -83,8 +83,8 @@ class Events:
         if event.retain and not self._retain(peer, event):
             return
         codec = peer.connection.codec
-        if event.if_absent:
-            self._restore(route, event, now)
+        if event.if_absent and event.retain:
+            self._restore(route, now)
             problem = None
         else:
             problem = self._deliver(route, peer, event.args, codec, now)
@@ -292,9 +292,9 @@ class Events:
                 self._end_overfull(now)
                 break
 
-    def _restore(self, route: Route, event: Publish, now: float) -> None:
+    def _restore(self, route: Route, now: float) -> None:
         """A value that another broker has kept: those who were subscribed there have had it, and can tell that by its mark."""
-        [(_, _, kept)] = self.retained.find(event.object_name, event.topic)
+        kept = self.retained[route.key]
         for one in [*route.subscriptions, *map(choose, route.groups)]:
             self._send_one_retained(one, route.key, kept, now)
         if self._overfull:

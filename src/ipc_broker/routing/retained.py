@@ -61,6 +61,9 @@ class RetainedEvents:
             if matches(object_name, one_object) and matches(topic, one_topic):
                 yield one_object, one_topic, kept
 
+    def __getitem__(self, key: tuple[str, str]) -> Retained:
+        return self._values[key]
+
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._values
 

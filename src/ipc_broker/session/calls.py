@@ -48,7 +48,12 @@ class Calls:
         headers: Mapping[str, str] | None = None,
         credit: int = 0,
     ) -> str:
-        """See `Session.call`."""
+        """Gives the call's id. `reply` gets the undecoded value, or the CallError.
+
+        With `credit` the reply must be a `StreamReply`, to which that many bytes of items may come. `timeout` is told to
+        broker and worker; the session itself counts it from `now`, and ends the call in `handle_timer`. A shell that
+        counts by itself gives None. Raises TooLarge, InvalidArgs, ConnectionLost.
+        """
         session = self._session
         connection = session.connection
         if connection is None or not session.ready:
@@ -77,13 +82,13 @@ class Calls:
         return call_id
 
     def cancel(self, call_id: str) -> None:
-        """See `Session.cancel`."""
+        """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""
         connection = self._session.connection
         if self.pending.take(call_id) is not None and connection is not None and self._session.supports("cancel"):
             connection.send(Cancel(call_id))
 
     def give_credit(self, call_id: str, size: int) -> None:
-        """See `Session.give_credit`."""
+        """The consumer of a stream has taken so many bytes of it."""
         connection = self._session.connection
         if call_id in self.pending.waiting and connection is not None:
             connection.send(Credit(call_id, size))

@@ -10,7 +10,7 @@ does not know it speaks the Rust crate's protocol only, and so does the session 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Raw
@@ -83,11 +83,12 @@ class Session:
         self.connection: Connection | None = None
         self._settings = settings
         self._nonce = nonce
-        self._calls = Calls(self, prefix=nonce)
+        self._calls = calls = Calls(self, prefix=nonce)
+        self.call, self.cancel, self.give_credit = calls.call, calls.cancel, calls.give_credit
         self._questions = Questions()
         self.serving = Serving(self._questions)
         self.subscriptions = ClientSubscriptions(self._questions)
-        self.publisher = Publisher(self, self._calls)
+        self.publisher = Publisher(self, calls)
         self.names = Names(self, self._questions)
         self._watchdog = Watchdog()
         self._opened_at = 0.0
@@ -95,9 +96,9 @@ class Session:
         self._hello_id = ""
         serving, subscriptions = self.serving, self.subscriptions
         self._handlers: dict[type, Callable[[Any, int], None]] = {
-            Result: self._calls.result,
+            Result: calls.result,
             Error: self._error,
-            Item: self._calls.item,
+            Item: calls.item,
             Event: subscriptions.event,
             Missed: subscriptions.missed,
             UndecodableEvent: subscriptions.undecodable,
@@ -218,35 +219,7 @@ class Session:
         if opened is not None and not opened.done():
             opened.set_result(welcome)
 
-    # Calls that we make
-
-    def call(
-        self,
-        object_name: str,
-        method: str,
-        args: Raw,
-        reply: Reply,
-        now: float | None,
-        timeout: float | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        credit: int = 0,
-    ) -> str:
-        """Gives the call's id. `reply` gets the undecoded value, or the CallError.
-
-        With `credit` the reply must be a `StreamReply`, to which that many bytes of items may come. `timeout` is told to
-        broker and worker; the session itself counts it from `now`, and ends the call in `handle_timer`. A shell that
-        counts by itself gives None. Raises TooLarge, InvalidArgs, ConnectionLost.
-        """
-        return self._calls.call(object_name, method, args, reply, now, timeout, headers=headers, credit=credit)
-
-    def cancel(self, call_id: str) -> None:
-        """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""
-        self._calls.cancel(call_id)
-
-    def give_credit(self, call_id: str, size: int) -> None:
-        """The consumer of a stream has taken so many bytes of it."""
-        self._calls.give_credit(call_id, size)
+    # Time
 
     def next_deadline(self) -> float | None:
         deadline, look = self._calls.pending.next_deadline(), self._watchdog.next_look
