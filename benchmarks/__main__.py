@@ -46,10 +46,9 @@ class Options(argparse.Namespace):
     quick: bool
     only: list[str]
     json: Path
-    blocking: bool
 
 
-def benchmarks(rounds: int, *, quick: bool, blocking: bool = True) -> list[Benchmark]:
+def benchmarks(rounds: int, *, quick: bool) -> list[Benchmark]:
     return [
         SequentialCalls("blocking", goal=1.7),
         SequentialCalls("asyncio", goal=2.2),
@@ -61,7 +60,7 @@ def benchmarks(rounds: int, *, quick: bool, blocking: bool = True) -> list[Bench
         Payloads("stream", "items/s of a stream"),
         Patterns(),
         CommandLine(pairs=3 if quick else max(5, -(-PAIRS // rounds))),
-        Faults(quick=quick, blocking=blocking),
+        Faults(quick=quick),
     ]
 
 
@@ -72,12 +71,6 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--seconds", type=float, default=1.0, help="seconds a figure and round (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="one round of 0.2 s a figure: does it run at all?")
     parser.add_argument("--only", action="append", choices=names, default=[], help="this benchmark; may be repeated")
-    parser.add_argument(
-        "--blocking",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="blocking clients among those whose broker is restarted (default: yes)",
-    )
     parser.add_argument("--json", type=Path, default=Path("bench.json"), help="file to write (default: %(default)s)")
     options = parser.parse_args(arguments, namespace=Options())
     if options.quick:
@@ -90,7 +83,7 @@ def parse(arguments: list[str]) -> Options:
 def measure(options: Options) -> Report:
     chosen = [
         each
-        for each in benchmarks(options.rounds, quick=options.quick, blocking=options.blocking)
+        for each in benchmarks(options.rounds, quick=options.quick)
         if not options.only or each.name in options.only
     ]
     skipped: dict[str, str] = {}
@@ -106,9 +99,6 @@ def measure(options: Options) -> Report:
         for number in range(1, options.rounds + 1):
             print(f"round {number} of {options.rounds}", file=sys.stderr)
             rounds.append(_round(floor, bus, chosen, options.seconds))
-    for each in chosen:
-        if isinstance(each, Faults):
-            skipped |= each.left_out
     figures = [P50, P99, *(figure for each in chosen for figure in each.figures)]
     return Report.of(environment, options.seconds, [summarise(figure, rounds) for figure in figures], rounds, skipped)
 

@@ -24,13 +24,12 @@ class Faults:
 
     name = "faults"
 
-    def __init__(self, *, quick: bool, blocking: bool) -> None:
-        self._restarted = RestartedBroker(2 if quick else 10, blocking=blocking)
+    def __init__(self, *, quick: bool) -> None:
         self._faults: list[Fault] = [
             *(Burst(count) for count in ((2_000, 20_000) if quick else (20_000, 200_000))),
             Frozen(stall=0.3 if quick else 2.0),
             KilledWorker(100 if quick else 1000),
-            self._restarted,
+            RestartedBroker(1 if quick else 8),
         ]
         self.figures = tuple(figure for fault in self._faults for figure in fault.figures)
 
@@ -38,11 +37,6 @@ class Faults:
     def missing() -> str:
         """Why it cannot be measured here; empty when it can."""
         return "" if sys.platform == "linux" else "it reads /proc, which only Linux has"
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """What of it was not measured, and why; known when it has run."""
-        return {"the return of blocking clients": self._restarted.lost} if self._restarted.lost else {}
 
     def measure(self, bus: Bus, seconds: float) -> dict[str, list[float]]:
         return {name: values for fault in self._faults for name, values in fault.measure(bus).items()}

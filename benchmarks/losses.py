@@ -20,9 +20,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 
-import msgspec
 import uvloop
-from msgspec import Struct
 
 from ipc_broker import Gap, Worker, connect, errors, sync
 
@@ -41,13 +39,6 @@ BLOCKING_PROCESSES = 2
 
 AGAIN = 0.005
 """Seconds until a call that nobody could take yet is made again."""
-
-
-class Back(Struct, frozen=True):
-    """When the last connection of a process was back, on the machine's monotonic clock; or why one will never be."""
-
-    at: float = 0.0
-    lost: str = ""
 
 
 class Gate:
@@ -91,22 +82,20 @@ class KilledWorker:
         processes.wait_line(worker, READY.encode())
         printed = processes.run([*ROLE, "caller", bus.address, str(self._count), str(worker.pid)], 0.0)
         processes.stop(worker)
-        return {self._took.name: [1000 * msgspec.json.decode(printed, type=float)]}
+        return {self._took.name: [1000 * float(printed)]}
 
 
 class RestartedBroker:
     """From the start of a new broker, where another was killed at that moment, until all its peers are at work again.
 
     All have subscribed, half of them are workers and have registered an object. Each is back when its subscription has told
-    the `Gap`, and when a call of it was answered, which for a worker goes to its own object. With `blocking`, blocking clients
-    are among the peers; `lost` says why they are not counted if they cannot come back.
+    the `Gap`, and when a call of it was answered, which for a worker goes to its own object. The peers of further processes
+    are blocking clients.
     """
 
-    def __init__(self, processes: int, *, blocking: bool) -> None:
-        self.lost = ""
+    def __init__(self, processes: int) -> None:
         self._processes = processes
-        self._blocking = blocking
-        count = processes * CONNECTIONS
+        count = (processes + BLOCKING_PROCESSES) * CONNECTIONS
         self._listens = Figure("restart-listens", "restarted broker: listens, s")
         self._back = Figure(
             f"restart-{count}", f"restarted broker: all {count} are back, s", None, Goal("at most", MOST_SECONDS)
@@ -117,7 +106,7 @@ class RestartedBroker:
         processes = bus.processes
         address = f"unix://{bus.folder}/restart.sock"
         broker = start_broker(processes, address)
-        kinds = ["peers"] * self._processes + ["blocking"] * (BLOCKING_PROCESSES if self._blocking else 0)
+        kinds = ["peers"] * self._processes + ["blocking"] * BLOCKING_PROCESSES
         peers = [
             processes.start([*ROLE, kind, address, str(CONNECTIONS), str(place * CONNECTIONS)])
             for place, kind in enumerate(kinds)
@@ -129,11 +118,7 @@ class RestartedBroker:
         began = time.monotonic()
         broker = start_broker(processes, address)
         listens = time.monotonic()
-        last = 0.0
-        for peer in peers:
-            back = msgspec.json.decode(processes.line(peer), type=Back)
-            last = max(last, back.at)
-            self.lost = back.lost or self.lost
+        last = max(float(processes.line(peer)) for peer in peers)
         for process in (*peers, broker):
             processes.stop(process)
         return {self._listens.name: [listens - began], self._back.name: [last - began]}
@@ -200,30 +185,28 @@ async def peers(address: str, count: int, first: int) -> None:
         print(READY, flush=True)
         try:
             async with asyncio.timeout(PATIENCE):
-                show(Back(max(await asyncio.gather(*waiting))))
+                print(max(await asyncio.gather(*waiting)), flush=True)
         except TimeoutError:
             left = sum(one.cancelled() for one in waiting)
             raise BenchmarkFailed(f"{left} of {count} peers were not back within {PATIENCE:g} s") from None
         await asyncio.Event().wait()
 
 
-def blocking_peers(address: str, count: int) -> Back:
-    """Clients only, each with a thread that waits for events and calls."""
-    backs: list[Back] = []
+def blocking_peers(address: str, count: int) -> float:
+    """Clients only, each with a thread that waits for events and calls; gives when the last of them is back."""
+    backs: list[float] = []
 
     def come_back(client: sync.Client, events: sync.Subscription) -> None:
-        try:
-            events.get()
-        except errors.ConnectionLost as error:
-            backs.append(Back(lost=f"{type(error).__name__}: {error}"))
-            return
+        gap = events.get()
+        if not isinstance(gap, Gap):
+            raise BenchmarkFailed(f"after the broker was killed a Gap was due, {gap!r} came")
         while True:
             try:
                 client.call("known.0", "number", timeout=PATIENCE)
             except (errors.NoSuchObject, errors.ConnectionLost):
                 time.sleep(AGAIN)
             else:
-                backs.append(Back(time.monotonic()))
+                backs.append(time.monotonic())
                 return
 
     with contextlib.ExitStack() as stack:
@@ -238,24 +221,20 @@ def blocking_peers(address: str, count: int) -> Back:
             thread.join(max(deadline - time.monotonic(), 0.0))
     if len(backs) < count:
         raise BenchmarkFailed(f"{count - len(backs)} of {count} blocking peers were not back within {PATIENCE:g} s")
-    return Back(max(back.at for back in backs), next((back.lost for back in backs if back.lost), ""))
-
-
-def show(answer: float | Back) -> None:
-    print(msgspec.json.encode(answer).decode(), flush=True)
+    return max(backs)
 
 
 def main(role: str, address: str, *what: str) -> None:
+    logging.getLogger("ipc_broker").setLevel(logging.ERROR)  # that connections are lost is what is measured
     match role, what:
         case "worker", []:
             asyncio.run(serve(address))
         case "caller", [count, pid]:
-            show(uvloop.run(call_and_kill(address, int(count), int(pid))))
+            print(uvloop.run(call_and_kill(address, int(count), int(pid))), flush=True)
         case "peers", [count, first]:
-            logging.getLogger("ipc_broker").setLevel(logging.ERROR)  # that connections are lost is what is measured
             uvloop.run(peers(address, int(count), int(first)))
         case "blocking", [count, _]:
-            show(blocking_peers(address, int(count)))
+            print(blocking_peers(address, int(count)), flush=True)
         case _:
             raise SystemExit(__doc__)
 
