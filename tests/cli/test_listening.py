@@ -90,7 +90,7 @@ def test_it_goes_on_with_the_next_broker(address: str, as_json: bool) -> None:
                 ended = listener.ended()
     said = [
         ("info", f"the broker at {address} says goodbye (the broker stops)"),
-        ("info", f"the connection to {address} was lost (the broker closed it); the next use connects again"),
+        ("info", f"the connection to {address} was lost (the broker closed it); connecting again"),
         ("info", f"connected to {address} again"),
     ]
     if as_json:

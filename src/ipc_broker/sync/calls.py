@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from ..errors import ConnectionLost
+from ..errors import ConnectionLost, DeadlineExceeded
 from ..protocol.codec import Codec
 from ..session import ClientSubscription, deadline_exceeded
 from ..session.streams import Incoming
@@ -134,7 +134,7 @@ class Calls:
     def ask(self, question: Callable[[Answer], None], deadline: float | None) -> Any:
         """What the broker answers to what `question` has the session send, which must do no harm when it is asked twice.
 
-        It is, when the connection is lost; not for ever, since the question may be why that was lost. Raises TimeoutError.
+        It is, when the connection is lost; not for ever, since the question may be why that was lost. Raises DeadlineExceeded.
         """
         asked = False
         while True:
@@ -146,19 +146,23 @@ class Calls:
                 asked = error.delivered != "no"
 
     def ask_once(self, question: Callable[[Answer], None], deadline: float | None) -> Any:
-        """Raises TimeoutError, ConnectionLost."""
+        """Raises DeadlineExceeded, ConnectionLost."""
         link = self._link
         link.wait_ready(deadline)
         answer = Answer()
         with link.lock:
             question(answer)
-        link.sender.flush(deadline)
-        if not link.wait_until(answer.done, deadline):
-            raise TimeoutError(f"the broker at {link.address} did not answer in time")
+        try:
+            link.sender.flush(deadline)
+            answered = link.wait_until(answer.done, deadline)
+        except TimeoutError:
+            answered = False
+        if not answered:
+            raise DeadlineExceeded(f"the broker at {link.address} did not answer in time")
         return answer.result()
 
     def publish(self, publish: Callable[[], int], codec: Codec, deadline: float | None) -> None:
-        """Returns when the event is with the kernel. Raises TimeoutError when the broker takes nothing; it is sent later then.
+        """Returns when the event is with the kernel. Raises DeadlineExceeded when the broker takes nothing; it is sent later.
 
         Waits before while the broker asks for a pause. Nobody may be reading, so it looks for that itself now and then.
         """
@@ -178,7 +182,8 @@ class Calls:
             link.sender.flush(deadline)
         except TimeoutError:
             if session.connection is connection:
-                raise
+                message = f"the broker at {link.address} takes nothing; the event is sent when it does"
+                raise DeadlineExceeded(message) from None
         if session.connection is not connection:
             if link.torn is connection:
                 raise ConnectionLost("the connection was lost while the event was sent: it may not have been routed")

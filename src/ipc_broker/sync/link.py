@@ -243,7 +243,7 @@ class Link:
                 self._backoff = backoff()
             if not self.closed:
                 tell = self.tidings.warning if was_ready else self.tidings.info  # after a goodbye it was to be expected
-                tell(f"{reason}; the next use connects again")
+                tell(f"{reason}; {'connecting again' if self.turns.led else 'the next use connects again'}")
             self.tidings.disconnected()
         self._attempt_at = now + next(self._backoff)
         self.turns.call_done()
