@@ -344,18 +344,25 @@ def test_a_second_broker_refuses_to_start(make_address: Callable[[], str]) -> No
         assert first.popen.poll() is None
 
 
-def test_a_lost_broker_ends_the_calls_and_the_worker_finds_the_next() -> None:
-    address = pipe_address()
+@pytest.mark.parametrize("make_address", [pipe_address, tcp_address], ids=["pipe", "tcp"])
+def test_a_lost_broker_ends_the_calls_and_all_find_the_next(make_address: Callable[[], str]) -> None:
+    address = make_address()
     with broker_at(address) as first, worker_at(address), ThreadPoolExecutor() as threads:
-        client = ipc_broker.sync.connect(address)
+        client, idle = ipc_broker.sync.connect(address), ipc_broker.sync.connect(address)
+        events = client.subscribe("sensor", "heat")
         call = threads.submit(client.call, "math", "sleep", [20.0])
         with pytest.raises(TimeoutError):
             call.result(0.5)
         first.popen.terminate()
         with pytest.raises(errors.ConnectionLost):
             call.result(10)
-        client.close()
         first.popen.wait(10)
-        with broker_at(address), ipc_broker.sync.connect(address) as again:
-            again.wait_for("math", timeout=20)
-            assert again.call("math", "add", [1, 2]) == {"sum": 3}
+        with broker_at(address):
+            client.wait_for("math", timeout=20)
+            assert client.call("math", "add", [1, 2]) == {"sum": 3}
+            assert events.get(10) == Gap("sensor", "heat", None)
+            idle.publish("sensor", "heat", 1)  # it notices only now that its broker has gone
+            assert events.get(10) == Event("sensor", "heat", 1)
+            assert idle.call("math", "add", [3, 4]) == {"sum": 7}
+            client.close()
+            idle.close()
