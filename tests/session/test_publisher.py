@@ -148,57 +148,6 @@ def test_an_acknowledgement_that_is_lost_with_the_connection_is_told(broker: Scr
     assert reply.error.delivered == "maybe"
 
 
-def test_an_event_that_is_to_be_acknowledged_and_was_surely_not_sent_is_left_to_whoever_waits(
-    broker: ScriptedBroker,
-) -> None:
-    publish_with(broker, 1, reply := Answer())
-    broker.lose("gone")
-    assert isinstance(reply.error, ConnectionLost)
-    assert reply.error.delivered == "no"
-    assert reopen(broker) == []
-
-
-def test_events_that_were_surely_not_sent_go_out_before_all_others_in_their_order(broker: ScriptedBroker) -> None:
-    publisher = broker.session.publisher
-    publisher.publish("sensor", "temperature", Raw(b"1"))
-    broker.sent()
-    for value in (b"2", b"3"):
-        publisher.publish("sensor", "temperature", Raw(value))
-    publish_with(broker, 4, retain=True)
-    broker.lose()
-    broker.accept()
-    broker.lose("again, before hello was answered")
-    broker.open()
-    publisher.publish("sensor", "temperature", Raw(b"5"))
-    messages = broker.sent()
-    assert [message["Publish"]["args"] for message in messages] == [2, 3, 4, 5]
-    assert messages[2] == retained(4)
-    assert reopen(broker) == []
-
-
-def test_events_that_were_not_sent_go_into_the_new_brokers_encoding_and_what_it_cannot_say_is_told() -> None:
-    broker = ScriptedBroker()
-    broker.open(encoding="msgpack")
-    for value in ({"degrees": 25.6}, b"\xff"):
-        broker.session.publisher.publish("sensor", "raw", broker.session.codec.encode_payload(value))
-    assert reopen(broker, encoding="json") == [publish("sensor", "raw", {"degrees": 25.6})]
-    [notice] = broker.notices
-    assert isinstance(notice, Error)
-    assert notice.object_name == "sensor"
-    assert "an event that was to be sent again" in notice.message
-
-
-def test_a_retained_event_that_was_not_sent_is_told_at_a_seed_broker(broker: ScriptedBroker) -> None:
-    publish_with(broker, 1, retain=True)
-    broker.session.publisher.publish("sensor", "temperature", Raw(b"2"))
-    broker.lose()
-    broker.open_seed()
-    assert broker.sent() == [publish("sensor", "temperature", 2)]
-    [notice] = broker.notices
-    assert isinstance(notice, Error)
-    assert "it has no retained events" in notice.message
-
-
 def test_at_a_seed_broker_the_answer_to_a_later_question_acknowledges(seed_broker: ScriptedBroker) -> None:
     reply = Answer()
     publish_with(seed_broker, 1, reply)

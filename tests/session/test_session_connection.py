@@ -66,33 +66,6 @@ def test_a_lost_connection_that_is_lost_again_changes_nothing(broker: ScriptedBr
     assert broker.session.data_to_send() == b""
 
 
-def test_a_call_that_was_surely_not_sent_says_so(broker: ScriptedBroker) -> None:
-    sent, unsent = Answer(), Answer()
-    broker.session.call("math", "add", NULL, sent, NOW)
-    broker.sent()
-    broker.session.call("math", "add", NULL, unsent, NOW, headers={"tenant": "a"})
-    broker.lose()
-    for answer, delivered in ((sent, "maybe"), (unsent, "no")):
-        assert isinstance(answer.error, ConnectionLost)
-        assert answer.error.delivered == delivered
-    broker.open()
-    assert broker.sent() == []
-
-
-def test_what_could_not_be_sent_even_in_part_counts_as_not_sent(broker: ScriptedBroker) -> None:
-    session, first, second = broker.session, Answer(), Answer()
-    session.call("math", "add", NULL, first, NOW)
-    session.call("math", "add", NULL, second, NOW)
-    data = session.data_to_send()
-    assert session.connection is not None
-    session.connection.take_back(data)
-    assert session.queued == len(data)
-    broker.lose()
-    for answer in (first, second):
-        assert isinstance(answer.error, ConnectionLost)
-        assert answer.error.delivered == "no"
-
-
 def test_a_new_connection_registers_and_subscribes_before_anything_else_is_sent(broker: ScriptedBroker) -> None:
     broker.session.serving.expose("math", "shared", 2)
     broker.give(registered("math"))
