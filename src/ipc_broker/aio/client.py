@@ -176,7 +176,7 @@ class Client:
         except (ConnectionLost, NoSuchObject) as error:
             deadline = None if timeout is None else now + timeout
             await wait_to_retry(link, error, deadline)
-            left = None if deadline is None else deadline - loop.time()
+            left = None if deadline is None else max(deadline - loop.time(), 0.0)
             return await self.call(object, method, args, timeout=left, returns=returns, headers=headers)
         return value_of(value, codec, returns, object, method)
 
@@ -223,7 +223,7 @@ class Client:
             nonlocal deadline
             link.require_own_loop()
             now = link.loop.time
-            given = timeout if deadline is None else deadline - now()
+            given = timeout if deadline is None else max(deadline - now(), 0.0)
             left, inherited = inherit(given, headers, now, f"'{object}.{method}'")
             if left == math.inf:
                 left = None

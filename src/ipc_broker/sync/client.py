@@ -154,7 +154,7 @@ class Client:
             value = self.calls.call(object, method, payload, codec, timeout, deadline, headers)
         except (ConnectionLost, NoSuchObject) as error:
             wait_to_retry(self.link, self.calls, error, deadline)
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             return self.call(object, method, args, timeout=left, returns=returns, headers=headers)
         return value_of(value, codec, returns, object, method)
 
@@ -198,7 +198,7 @@ class Client:
 
         def start() -> tuple[Incoming, float | None, float | None]:
             nonlocal deadline
-            given = timeout if deadline is None else deadline - time.monotonic()
+            given = timeout if deadline is None else max(deadline - time.monotonic(), 0.0)
             left, inherited = inherit(given, headers, time.monotonic, f"'{object}.{method}'")
             deadline = deadline_in(left)
             while True:
