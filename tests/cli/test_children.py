@@ -41,3 +41,10 @@ def test_leaving_the_block_stops_it() -> None:
     with python("import time; print('ready', flush=True); time.sleep(60)") as child:
         child.wait_for_line("ready", PATIENCE)
     assert child.stop() == (1 if sys.platform == "win32" else -15)
+
+
+def test_its_end_may_be_waited_for_again() -> None:
+    with python("print('hello')") as child:
+        assert [child.wait(PATIENCE) for _ in range(2)] == [0, 0]
+        assert "it said:\n   hello" in str(child.failure("ended"))
+        assert child.wait(0.0) == 0

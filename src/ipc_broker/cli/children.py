@@ -95,6 +95,7 @@ class Child:
         with contextlib.suppress(Empty):
             while (line := self._lines.get_nowait()) is not None:
                 self.said.append(line)
+            self._lines.put(None)
         said = "".join(f"\n   {line}" for line in self.said) or " nothing"
         return ChildFailed(f"{self.name} {how}; it said:{said}")
 
@@ -113,6 +114,7 @@ class Child:
             except Empty:
                 raise self.failure(f"gave no sign of {what} within {timeout:g} s") from None
             if line is None:
+                self._lines.put(None)  # for whoever waits for the end again
                 return
             self.said.append(line)
             yield line
