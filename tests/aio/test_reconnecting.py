@@ -154,8 +154,9 @@ async def test_it_is_waited_for_no_longer_than_the_call_may_take(address: str) -
     await until(lambda: not client.link.session.ready)
     async with broker_at(address):
         await until(lambda: client.link.session.ready)
-        with pytest.raises(NoSuchObject):
+        with pytest.raises(DeadlineExceeded, match="'math' was not served yet, shortly after a reconnect") as caught:
             await client.call("math", "add", [1, 2], timeout=0.05)
+        assert caught.value.delivered == "no"
         assert client.link.loop.time() < client.link.settled_at
         await client.close()
 

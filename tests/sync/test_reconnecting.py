@@ -167,6 +167,15 @@ def test_what_does_not_come_in_time_is_missing(bus: Bus, client: Client, monkeyp
     assert time.monotonic() >= client.link.settled_at > 0
 
 
+def test_it_is_waited_for_no_longer_than_the_call_may_take(bus: Bus, client: Client) -> None:
+    bus.stop_broker()
+    bus.start_broker()
+    assert client.has("rob") or bus.is_seed
+    with pytest.raises(errors.DeadlineExceeded, match="'late' was not served yet, shortly after a reconnect") as caught:
+        client.call("late", "back", [1], timeout=0.1)
+    assert caught.value.delivered == "no"
+
+
 # What was not sent
 
 

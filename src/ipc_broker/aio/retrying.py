@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CallError, ConnectionLost, DeadlineExceeded, NoSuchObject
-from ..session import ASK_EVERY, Session
+from ..session import ASK_EVERY, Session, not_there_yet
 from ..session.values import DEFAULT_TIMEOUT
 from .link import Link
 
@@ -68,11 +68,11 @@ async def wait_to_retry(link: Link, error: CallError, deadline: float | None) ->
     if isinstance(error, ConnectionLost):
         link.require_open()
         return
-    until = link.settled_at if deadline is None else min(link.settled_at, deadline)
-    if not isinstance(error, NoSuchObject) or error.object is None or link.loop.time() >= until:
+    if not isinstance(error, NoSuchObject) or error.object is None or link.loop.time() >= link.settled_at:
         raise error
+    ends_early = deadline is not None and deadline < link.settled_at
     try:
-        async with asyncio.timeout_at(until):
+        async with asyncio.timeout_at(deadline if ends_early else link.settled_at):
             await wait_for(link, error.object)
     except TimeoutError:
-        raise error from None
+        raise not_there_yet(error) if ends_early else error from None

@@ -3,6 +3,7 @@
 from .names import ASK_EVERY as ASK_EVERY
 from .names import BROKER_OBJECT as BROKER_OBJECT
 from .replies import deadline_exceeded as deadline_exceeded
+from .replies import not_there_yet as not_there_yet
 from .serving import ItemTooLarge as ItemTooLarge
 from .serving import Serving as Serving
 from .session import WRITE_EARLY as WRITE_EARLY

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import MsgspecError, Raw, Struct, UnsetType
 
 from ..deadlines import Deadlines
-from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, NameTaken, call_error
+from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, NameTaken, NoSuchObject, call_error
 from ..messages import Error
 from ..protocol.codec import Codec
 from .shell import Reply
@@ -128,6 +128,14 @@ class Questions:
 def deadline_exceeded(object_name: str, method: str, timeout: float | None) -> DeadlineExceeded:
     message = f"'{object_name}' did not answer '{method}' within {timeout:g} s"
     return DeadlineExceeded(message, object=object_name, method=method)
+
+
+def not_there_yet(error: NoSuchObject) -> DeadlineExceeded:
+    """In the place of `error`, which is not final shortly after a reconnect, when the time of the call is over."""
+    message = (
+        f"'{error.object}' was not served yet, shortly after a reconnect, when the time of '{error.method}' was over"
+    )
+    return DeadlineExceeded(message, object=error.object, method=error.method, delivered="no")
 
 
 def exception_of(error: Error, call: PendingCall, codec: Codec) -> CallError:

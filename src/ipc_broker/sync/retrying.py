@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import CallError, ClientClosed, ConnectionLost, NoSuchObject
-from ..session import ASK_EVERY
+from ..session import ASK_EVERY, not_there_yet
 from .calls import Calls
 from .link import Link
 from .waiting import Answer, earlier
@@ -49,12 +49,12 @@ def wait_to_retry(link: Link, calls: Calls, error: CallError, deadline: float | 
     if isinstance(error, ConnectionLost):
         link.wait_ready(deadline)
         return
-    until = earlier(deadline, link.settled_at)
-    if not isinstance(error, NoSuchObject) or error.object is None or time.monotonic() >= until:
+    if not isinstance(error, NoSuchObject) or error.object is None or time.monotonic() >= link.settled_at:
         raise error
+    until = earlier(deadline, link.settled_at)
     try:
         served = wait_for(link, calls, error.object, until)
     except (TimeoutError, ClientClosed):
         served = False
     if not served:
-        raise error
+        raise not_there_yet(error) if until < link.settled_at else error
