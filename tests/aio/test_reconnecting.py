@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -209,6 +211,49 @@ async def test_a_broker_that_does_not_close_after_its_goodbye_is_left(
         await client.close()
     assert "says goodbye (it stops)" in caplog.text
     assert "it was not closed within 0.01 s after the broker's goodbye" in caplog.text
+
+
+async def test_a_hello_that_is_answered_in_the_moment_in_which_it_is_given_up(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "ANSWER_TIMEOUT", 0.1)
+    async with broker_at(address) as broker:
+        client = await connect(broker.addresses[0])
+    session = client.link.session
+    await until(lambda: not session.ready)
+    calling = asyncio.ensure_future(client.call("rob", "ping", timeout=10))
+    ready, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with broker_at(address):
+            ready.set()
+            await asyncio.to_thread(stop.wait)
+
+    serving_elsewhere = threading.Thread(target=lambda: asyncio.run(serve()))
+    serving_elsewhere.start()
+    try:
+        while session.connection is None or session.queued:  # noqa: ASYNC110 - it lasts for one turn
+            await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251 - as a program that is busy: the answer and the end of its time come together
+        await calling
+    finally:
+        stop.set()
+        await asyncio.to_thread(serving_elsewhere.join)
+        await client.close()
+
+
+async def test_a_broker_that_says_welcome_and_goodbye_at_once_is_not_stormed(address: str) -> None:
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = json.loads(await read_frame(reader))["Call"]
+        writer.write(frame(result(hello["call_id"], "rob", WELCOME)) + JSON.encode(Goodbye("it stops")))
+        writer.close()
+
+    peer = Peer(broker)
+    async with peer.at(address) as where:
+        client = await connect(where)
+        await asyncio.sleep(0.3)
+        assert peer.accepted < 12
+        await client.close()
 
 
 # Callbacks

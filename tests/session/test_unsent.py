@@ -51,6 +51,16 @@ def test_an_event_that_is_to_be_acknowledged_and_was_surely_not_sent_is_left_to_
     assert reopen(broker) == []
 
 
+def test_a_retained_event_that_waits_for_its_acknowledgement_is_not_said_twice_to_a_new_broker(
+    broker: ScriptedBroker,
+) -> None:
+    publish_with(broker, 1, retain=True)
+    broker.sent()
+    publish_with(broker, 2, Answer(), retain=True)
+    assert reopen(broker, epoch="another") == [], "whoever waits publishes it again"
+    assert reopen(broker, epoch="third") == [retained(2, if_absent=True)]
+
+
 def test_events_that_were_surely_not_sent_go_out_before_all_others_in_their_order(broker: ScriptedBroker) -> None:
     publisher = broker.session.publisher
     publisher.publish("sensor", "temperature", Raw(b"1"))

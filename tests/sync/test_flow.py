@@ -177,6 +177,23 @@ def test_a_pause_that_does_not_end_is_left_to_the_broker(
         assert broker.read("Publish")["args"] == 1
 
 
+def test_a_drain_leaves_an_event_that_still_waits_to_the_next_drain(broker: ScriptedBroker) -> None:
+    with scripted_client(broker) as client:
+        pause(broker, client)
+        publishing = InThread(lambda: client.publish("sensor", "heat", 1))
+        draining = InThread(client.drain)
+        broker.answer(broker.read("Call"), None)
+        draining.result()
+        assert not publishing.done
+        broker.send(RESUME)
+        assert broker.read("Publish")["args"] == 1
+        publishing.result()
+        assert client._undrained
+        draining = InThread(client.drain)
+        broker.answer(broker.read("Call"), None)
+        draining.result()
+
+
 @pytest.mark.parametrize("end", ["lost", "closed"])
 def test_a_publisher_that_waits_learns_that_the_connection_is_gone(broker: ScriptedBroker, end: str) -> None:
     with scripted_client(broker) as client:

@@ -98,6 +98,20 @@ def test_after_a_short_loss_it_knows_what_it_missed(our_bus: Bus, our_client: Cl
     assert take(events, 1) == [4]
 
 
+def test_a_subscription_that_is_closed_without_a_broker_does_not_come_back(our_bus: Bus, our_client: Client) -> None:
+    events = our_client.subscribe("sensor", "heat")
+    iterating = [InThread(lambda: list(our_client.subscribe("sensor", "heat"))) for _ in range(2)]
+    wait_for(lambda: our_client.call("rob", "stats")["subscriptions"] == 3)
+    our_bus.stop_broker()
+    with pytest.raises(TimeoutError):
+        events.get(0.1)
+    for one in [*our_client._subscriptions]:
+        one.close()
+    assert [one.result() for one in iterating] == [[], []]
+    our_bus.start_broker()
+    assert our_client.call("rob", "stats")["subscriptions"] == 0
+
+
 def test_events_that_have_come_can_still_be_taken(bus: Bus, client: Client) -> None:
     events = client.subscribe("sensor", "heat")
     bus.publish("sensor", "heat", 1, 2, 3)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -293,6 +294,30 @@ def test_ctrl_c_while_bytes_are_taken_loses_the_connection(our_client: Client) -
         our_client.call("echo", "back", [1])
     assert not our_client.link.session.opened
     assert our_client.call("echo", "back", [2]) == 2
+
+
+def test_a_stream_that_is_closed_by_another_thread_ends_where_it_is_waited_for(
+    our_bus: Bus, our_client: Client
+) -> None:
+    class Slow:
+        async def items(self) -> AsyncIterator[int]:
+            yield 1
+            await asyncio.Event().wait()
+
+    our_bus.add("slow", Slow())
+    our_client.wait_for("slow", 10)
+    for others in (0, 1):
+        stream = our_client.stream("slow", "items")
+        assert next(stream) == 1
+        waiting = [InThread(lambda: our_client.call("gate", "wait", ["x"])) for _ in range(others)]
+        ending = InThread(lambda stream=stream: list(stream))  # type: ignore[misc]
+        while not our_client.link.turns.led or len(our_client.link.turns.followers) < others:
+            assert not ending.done
+        stream.close()
+        assert ending.result() == []
+        our_bus.open("x")
+        for one in waiting:
+            one.result()
 
 
 class InterruptedLock:

@@ -261,6 +261,7 @@ class Link:
     def _drop(self) -> None:
         """Ends the connection, as if it had never been made."""
         protocol, self._protocol = self._protocol, None
+        self._ready.clear()
         if protocol is not None:
             self.session.connection_lost("it was not wanted any more")
             self._callbacks.disconnected()
@@ -280,10 +281,11 @@ class Link:
         self.session.connection_made(self.wake, opened, self.loop.time())
 
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
-        if not opened.cancelled() and opened.exception() is None and self.session.ready:
-            self._ready.set()
-            self._callbacks.connected()
+        if not opened.cancelled() and opened.exception() is None and self.session.opened:
             self._opened_at = self.loop.time()
+            if self.session.ready:  # it may have said goodbye already
+                self._ready.set()
+            self._callbacks.connected()
             if self.session.losses:
                 self.settled_at = self._opened_at + SETTLING
             deadline = self.session.next_deadline()

@@ -42,13 +42,14 @@ class _LastWill(Struct, frozen=True):
 class Publisher:
     """See the module. What it keeps outlives the connections."""
 
-    __slots__ = ("_calls", "_retained", "_session", "_unsent", "_will")
+    __slots__ = ("_calls", "_retained", "_session", "_to_come", "_unsent", "_will")
 
     def __init__(self, session: Session, calls: Calls) -> None:
         self._session = session
         self._calls = calls
         self._retained: dict[tuple[str, str], _Kept] = {}
         self._unsent: list[tuple[Publish, Codec]] = []
+        self._to_come: set[tuple[str, str]] = set()  # by whoever waits for the acknowledgement
         self._will: _LastWill | None = None
 
     def publish(self, object_name: str, topic: str, value: Raw) -> int:
@@ -125,6 +126,7 @@ class Publisher:
     def connection_lost(self, unsent: list[Publish], codec: Codec) -> None:
         """These events were surely not sent. One that is to be acknowledged is left to whoever waits for that."""
         self._unsent += [(event, codec) for event in unsent if not event.call_id]
+        self._to_come = {(event.object_name, event.topic) for event in unsent if event.call_id}
 
     def reopen(self, connection: Connection, *, new_broker: bool) -> None:
         """There is a new connection."""
@@ -134,13 +136,16 @@ class Publisher:
                 with suppress(Unsendable, TooLarge):
                     self._ask_for(self._will, UNHEARD, 0.0)
             if new_broker:
-                to_come = {(event.object_name, event.topic) for event, _ in self._unsent if event.retain}
+                to_come = {
+                    (event.object_name, event.topic) for event, _ in self._unsent if event.retain
+                } | self._to_come
                 for (object_name, topic), kept in self._retained.items():
                     if (object_name, topic) in to_come:
                         continue
                     with suppress(Unsendable, TooLarge):
                         again = Publish(object_name, topic, kept.value, retain=True, if_absent=True)
                         self._send_again(again, kept.codec, connection)
+        self._to_come = set()
         unsent, self._unsent = self._unsent, []
         for event, codec in unsent:
             try:

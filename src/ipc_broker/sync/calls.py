@@ -9,7 +9,8 @@ from msgspec import Raw
 
 from ..errors import ConnectionLost, DeadlineExceeded
 from ..protocol.codec import Codec
-from ..session import ClientSubscription, deadline_exceeded
+from ..session import BROKER_OBJECT, ClientSubscription, deadline_exceeded
+from ..session.shell import UNHEARD
 from ..session.streams import Incoming
 from .link import Link
 from .waiting import Answer
@@ -112,9 +113,13 @@ class Calls:
 
     def cancel_stream(self, incoming: Incoming) -> None:
         if not self._link.was_forked:
-            with self._link.lock:
+            link = self._link
+            with link.lock:
                 incoming.cancel()
-            self._link.sender.flush_now()
+                link.turns.call_done()
+                if link.turns.led and self._session.ready:  # by a thread that may wait for it: any answer wakes that
+                    self._session.names.has(BROKER_OBJECT, UNHEARD)
+            link.sender.flush_now()
 
     def abandon_stream(self, incoming: Incoming) -> None:
         """As `cancel_stream`, for a finalizer."""
@@ -191,15 +196,19 @@ class Calls:
 
     def _look_for_pause(self) -> None:
         """Reads what has come, unless another thread does: events that nobody takes now may stand before a `Pause`."""
+        link = self._link
         leads = False
         try:
-            leads = self._link.turns.take_lead()
+            with link.lock:
+                if not link.turns.led:
+                    leads = link.turns.led = True
             reads = _LONGEST_LOOK if leads else 0
-            while reads and not self._session.paused and self._link.read(0.0):
+            while reads and not self._session.paused and link.read(0.0):
                 reads -= 1
         finally:
             if leads:
-                self._link.turns.hand_over()
+                link.turns.led = False
+                link.turns.hand_over()
 
     def _require_codec(self, codec: Codec) -> None:
         connection = self._session.connection

@@ -226,9 +226,6 @@ class Client:
         """
         link, session = self.link, self.link.session
         deadline = deadline_in(DEFAULT_TIMEOUT)
-        if not self._undrained:
-            self._undrained = True
-            self._losses = session.losses
         while True:
             if not session.ready:
                 link.wait_ready(deadline)
@@ -245,16 +242,25 @@ class Client:
     ) -> None:
         publisher = self.link.session.publisher
         if not retain and not ack:
-            self.calls.publish(lambda: publisher.publish(object, topic, payload), codec, deadline)
+            self.calls.publish(lambda: self._marked(publisher.publish(object, topic, payload)), codec, deadline)
             return
         routed = Answer() if ack else None
         self.calls.publish(
-            lambda: publisher.publish_with(object, topic, payload, routed, 0.0, retain=retain), codec, deadline
+            lambda: self._marked(publisher.publish_with(object, topic, payload, routed, 0.0, retain=retain)),
+            codec,
+            deadline,
         )
         if routed is not None:
             if not self.link.wait_until(routed.done, deadline):
                 raise not_acknowledged(object, topic)
             routed.result()
+
+    def _marked(self, queued: int) -> int:
+        """With the lock held, when an event was queued: the next drain is to wait for it."""
+        if not self._undrained:
+            self._undrained = True
+            self._losses = self.link.session.losses
+        return queued
 
     def clear(self, object: str, topic: str) -> None:
         """Removes the value that is retained there, if there is one."""
@@ -282,18 +288,21 @@ class Client:
         """What `Subscription.close` does."""
         self._subscriptions.discard(subscription)
         link, session = self.link, self.link.session
-        if link.closed or not session.ready:
-            return
         subscribed = subscription.subscribed
         deadline = deadline_in(ANSWER_TIMEOUT)
-        if subscribed is None:
+        if subscribed is None or link.closed:
             return
         try:
-            self.calls.ask_once(lambda answer: session.unsubscribe(subscribed, answer, now=0.0), deadline)
-            if link.turns.led:  # by a thread that may wait for an event: any answer wakes it
-                self.calls.ask_once(lambda answer: session.names.has(BROKER_OBJECT, answer), deadline)
+            if session.ready:
+                self.calls.ask_once(lambda answer: session.unsubscribe(subscribed, answer, now=0.0), deadline)
+                if link.turns.led:  # by a thread that may wait for an event: any answer wakes it
+                    self.calls.ask_once(lambda answer: session.names.has(BROKER_OBJECT, answer), deadline)
         except (ConnectionLost, ClientClosed, TimeoutError):
             return  # a connection that is lost has no subscriptions either
+        finally:
+            with link.lock:
+                session.subscriptions.remove(subscribed)  # otherwise the next connection would have it again
+                link.turns.call_done()
 
     def has(self, object: str) -> bool:
         """Whether somebody serves the object."""
@@ -327,8 +336,9 @@ class Client:
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""
         publisher, deadline = self.link.session.publisher, deadline_in(timeout)
-        undrained, losses = self._undrained, self._losses
-        self._undrained = False  # what others publish from now on is for the next one
+        with self.link.lock:
+            undrained, losses = self._undrained, self._losses
+            self._undrained = False  # what others publish from now on is for the next one
         try:
             routed = False
             while not routed:
@@ -361,8 +371,10 @@ class Client:
         for subscription in list(self._subscriptions):
             subscription.open = False
         self._subscriptions.clear()
-        self.link.leave()
-        self.link.close()
+        try:
+            self.link.leave()
+        finally:
+            self.link.close()
 
     def _has(self, object: str, deadline: float | None) -> bool:
         return bool(self.calls.ask(lambda answer: self.link.session.names.has(object, answer), deadline))

@@ -259,13 +259,16 @@ class Link:
                 connection = self.session.connection
                 said = self.session.say_goodbye()
             if said:
-                leads = self.turns.take_lead()
+                with self.lock:
+                    if not self.turns.led:
+                        leads = self.turns.led = True
                 self.sender.flush_now()
                 deadline = time.monotonic() + CLOSE_TIMEOUT
                 while leads and self.session.connection is connection and time.monotonic() < deadline:
                     self.read(deadline)
         finally:
             if leads:
+                self.turns.led = False
                 self.turns.hand_over()
 
     def close(self) -> None:

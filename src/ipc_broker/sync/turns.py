@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Done = Callable[[], bool]
 
+_AGAIN = 0.5
+"""Seconds after which a follower looks for itself: whoever was to hand it the lead may have been interrupted by Ctrl-C."""
+
 
 class Turns:
     """Who leads, and who follows. Deadlines are of `time.monotonic`, None for ever."""
@@ -25,7 +28,7 @@ class Turns:
     def __init__(self, link: Link) -> None:
         self._link = link
         self.led = False
-        """Whether a thread reads, or is about to."""
+        """Whether a thread reads, or is about to. Set with the lock held; cleared without, where Ctrl-C cannot come between."""
         self.followers: list[tuple[Done, threading.Lock]] = []
 
     def wait_until(self, done: Done, deadline: float | None) -> bool:
@@ -53,12 +56,15 @@ class Turns:
                         called.acquire()
                         self.followers.append((done, called))
                 if called is not None:
-                    was_called = called.acquire(timeout=lock_timeout(until))
-                    passed = not was_called
+                    was_called = called.acquire(
+                        timeout=min(lock_timeout(until), _AGAIN) if until is not None else _AGAIN
+                    )
+                    passed = not was_called and until is not None and time.monotonic() >= until
                 else:
                     came, passed = self._lead(done, until)
             finally:  # Ctrl-C may come anywhere
                 if leads:
+                    self.led = False  # here, where nothing can come in between
                     self.hand_over()
                 elif called is not None and not was_called:
                     self._leave(done, called)
@@ -83,19 +89,10 @@ class Turns:
                 return done(), False
         return True, False
 
-    def take_lead(self) -> bool:
-        """For who does not wait, but looks what has come. True: the lead is to be handed over."""
-        with self._link.lock:
-            if self.led:
-                return False
-            self.led = True
-            return True
-
     def hand_over(self) -> None:
-        """The lead, to a thread that waits."""
+        """The lead, which was given up by setting `led`, to a thread that waits."""
         link = self._link
         with link.lock:
-            self.led = False
             if self.followers:
                 self._pass_lead()
         if link.sender.left_behind:
@@ -103,13 +100,11 @@ class Turns:
 
     def call_done(self) -> None:
         """With the lock held: followers that have what they wait for go on."""
-        waiting = []
-        for done, called in self.followers:
+        for one in [*self.followers]:
+            done, called = one
             if done():
+                self.followers.remove(one)  # first: Ctrl-C may come between the two, and a lock is released once
                 called.release()
-            else:
-                waiting.append((done, called))
-        self.followers = waiting
 
     def _leave(self, done: Done, called: threading.Lock) -> None:
         """A follower does not wait any longer."""
