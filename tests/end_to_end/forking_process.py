@@ -13,6 +13,8 @@ from typing import Any
 import ipc_broker
 import ipc_broker.sync
 
+assert sys.platform != "win32"  # which has no fork
+
 
 def say(who: str, what: object) -> None:
     print(f"{who}: {what}", flush=True)
@@ -38,7 +40,7 @@ def say_descriptor(number: int) -> None:
 @contextmanager
 def child() -> Iterator[bool]:
     """Whether this is the child, which ends here; the parent waits for that."""
-    pid = os.fork()  # type: ignore[attr-defined,unused-ignore]  # Windows has none, nor is this run there
+    pid = os.fork()
     if pid:
         yield False
         _, status = os.waitpid(pid, 0)

@@ -13,13 +13,14 @@ from types import FrameType
 from ipc_broker.errors import IPCError
 from ipc_broker.sync import Client, connect
 
+assert sys.platform != "win32"  # which has no such timer
+
 
 class Interrupted(BaseException):
     """As KeyboardInterrupt, which would end the program where nobody expects it."""
 
 
 def main() -> None:
-    assert sys.platform != "win32"
     address, count = sys.argv[1], int(sys.argv[2])
     came = 0
     armed = False

@@ -315,9 +315,9 @@ def test_a_stream_that_is_closed_by_another_thread_ends_where_it_is_waited_for(
             assert not ending.done
         stream.close()
         assert ending.result() == []
-        our_bus.open("x")
-        for one in waiting:
-            one.result()
+        if others:
+            our_bus.open("x")
+            assert waiting[0].result() == "x"
 
 
 class InterruptedLock:
