@@ -44,6 +44,7 @@ def main() -> None:
             armed = True
             client.call("rob", "ping", timeout=10)
             client.publish("sensor", "heat", random.random())
+            armed = False
         except (Interrupted, IPCError):  # which may have ended the connection of others
             armed = False
     signal.setitimer(signal.ITIMER_REAL, 0)
