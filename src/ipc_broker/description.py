@@ -1,0 +1,68 @@
+"""What an object offers, as its worker describes it when it registers, and as the broker passes it on (`rob.describe`).
+
+Types are JSON Schema (https://json-schema.org/draft/2020-12), as msgspec makes it; `{}` is any value. A schema's
+`{"$ref": "#/definitions/NAME"}` points into the description's own `definitions`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+Schema = dict[str, Any]
+
+Kind = Literal["", "positional", "keyword", "list", "map"]
+
+
+class Parameter(Struct, frozen=True, omit_defaults=True):
+    """`kind` says how it may be given: "" by name or position, "positional", "keyword", "list" for *args, "map" for **kwargs.
+
+    `default` is there where it can be said in JSON.
+    """
+
+    name: str
+    schema: Schema = {}
+    kind: Kind = ""
+    required: bool = True
+    default: Any = UNSET
+
+
+class MethodDescription(Struct, frozen=True, omit_defaults=True):
+    """`returns` is the schema of what it returns or, of a `stream`, of each item. `doc` is its whole docstring."""
+
+    doc: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    returns: Schema = {}
+    stream: bool = False
+
+
+class Interface(Struct, frozen=True, omit_defaults=True):
+    """The methods of one object, by name. `type` is the name of its class, `doc` that one's docstring."""
+
+    type: str = ""
+    doc: str = ""
+    methods: dict[str, MethodDescription] = {}
+    definitions: dict[str, Schema] = {}
+
+
+class Owner(Struct, frozen=True, omit_defaults=True):
+    """One connection that serves an object. `state` is "serving", or "standby" while another one does."""
+
+    name: str = ""
+    pid: int | None = None
+    uid: int | None = None
+    address: str = ""
+    state: str = "serving"
+    concurrency: int = 0
+    running: int = 0
+
+
+class ObjectDescription(Struct, frozen=True, omit_defaults=True):
+    """The broker's answer to `rob.describe`. Without `interface` the object is opaque: its worker told nothing of it."""
+
+    object: str
+    mode: str = "exclusive"
+    owners: tuple[Owner, ...] = ()
+    waiting: int = 0
+    interface: Raw | UnsetType = UNSET
