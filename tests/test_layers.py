@@ -20,7 +20,22 @@ import ipc_broker
 
 PACKAGE = Path(ipc_broker.__file__).parent
 
-LEVEL_0 = ("address", "config", "credentials", "deadlines", "errors", "events", "forking", "messages", "version")
+LEVEL_0 = (
+    "address",
+    "compatibility",
+    "config",
+    "credentials",
+    "deadlines",
+    "description",
+    "driver",
+    "errors",
+    "events",
+    "forking",
+    "hints",
+    "messages",
+    "observation",
+    "version",
+)
 
 DOOR = ""
 
@@ -29,11 +44,12 @@ DOOR = ""
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(LEVEL_0, LEVEL_0),
     "protocol": LEVEL_0,
-    "routing": ("protocol", *LEVEL_0),
+    "routing": ("interface", "schemas", "protocol", *LEVEL_0),
     "session": ("protocol", *LEVEL_0),
     # A call made within a method ends with it: `context` says so with the error that the caller would get.
     "context": ("errors", "messages"),
     "interface": ("protocol", *LEVEL_0),
+    "schemas": ("interface", *LEVEL_0),
     "aio.signals": (),
     "aio.accepting": LEVEL_0,
     "aio.unix": ("aio.accepting", *LEVEL_0),
@@ -41,14 +57,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio.listening": ("aio.accepting", "aio.transport", "aio.unix", *LEVEL_0),
     "aio.broker": ("aio.listening", "aio.signals", "aio.transport", "aio.unix", "routing", "protocol", *LEVEL_0),
     # Clients and workers, and what they share.
-    "aio": ("aio.signals", "aio.transport", "session", "context", "interface", "protocol", *LEVEL_0),
+    "aio": ("aio.signals", "aio.transport", "session", "context", "interface", "schemas", "protocol", *LEVEL_0),
     # Its calls, too, inherit from the method that makes them; it serves no objects.
     "sync": ("session", "context", "protocol", *LEVEL_0),
     "cli": (DOOR, "aio", "aio.broker", "sync", *LEVEL_0),
     "__main__": ("cli",),
 }
 
-BELOW_THE_SHELLS = (*LEVEL_0, "protocol", "routing", "session", "context", "interface")
+BELOW_THE_SHELLS = (*LEVEL_0, "protocol", "routing", "session", "context", "interface", "schemas")
 ONLY_FOR_SHELLS = {"asyncio", "selectors", "signal", "socket", "threading", "time"}
 # The same by other doors, and the door behind which this test could not see.
 WAYS_AROUND = {"_thread", "concurrent", "importlib", "multiprocessing", "select", "ssl", "subprocess", "uvloop"}

@@ -44,7 +44,7 @@ def test_a_field_that_the_seed_does_not_know_is_not_written_unless_it_is_set(kin
 def test_what_the_messages_of_the_seed_have_further() -> None:
     further = {kind.__name__: kind.__struct_fields__[len(FIELDS[kind.__name__]) :] for kind in SEED_TYPES}
     assert {name: fields for name, fields in further.items() if fields} == {
-        "RegisterObject": ("mode", "concurrency"),
+        "RegisterObject": ("mode", "concurrency", "interface"),
         "Call": ("timeout_ms", "credit", "headers"),
         "Result": ("ended",),
         "Error": ("code", "type", "data", "delivered", "subscription"),

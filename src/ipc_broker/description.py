@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+MOST_BYTES = 256 * 1024
+"""Of one interface as it is sent: a few hundred methods with their docstrings."""
+
 Schema = dict[str, Any]
 
 Kind = Literal["", "positional", "keyword", "list", "map"]

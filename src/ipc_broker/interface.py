@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
+from .hints import item_hint, type_hints
 from .protocol.codec import Codec
 from .protocol.encodings import JSON
 
@@ -54,8 +54,11 @@ class Method:
         self.is_stream = self.is_async_stream or inspect.isgeneratorfunction(function)
         self.inline = bool(getattr(function, _INLINE, False))
         self.signature = inspect.signature(function)
-        hints = _type_hints(function)
-        self._hints = {name: hints.get(name, Any) for name in self.signature.parameters}
+        hints = type_hints(function)
+        self.hints = {name: hints.get(name, Any) for name in self.signature.parameters}
+        returns = hints.get("return", Any)
+        self.returns = item_hint(returns) if self.is_stream else returns
+        """The hint of what it returns; of a stream, of an item."""
         parameters = self.signature.parameters.values()
         self._variable = any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters)
         self._keyword_only = tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
@@ -95,7 +98,7 @@ class Method:
             has_default = one.default is not one.empty
             # A factory, so that a mutable default is the very object Python would use.
             given = msgspec.field(default_factory=partial(_same, one.default)) if has_default else msgspec.field()
-            fields.append((one.name, self._hints[one.name], given))
+            fields.append((one.name, self.hints[one.name], given))
         return msgspec.defstruct(
             self.name, fields, array_like=array_like, forbid_unknown_fields=True, kw_only=True, module=__name__
         )
@@ -116,10 +119,10 @@ class Method:
         by_place = [one for one in parameters if one.kind not in (one.KEYWORD_ONLY, one.VAR_KEYWORD)]
         for index, given in enumerate(positional):
             parameter = by_place[min(index, len(by_place) - 1)]
-            positional[index] = _convert(given, self._hints[parameter.name], f"$[{index}]")
+            positional[index] = _convert(given, self.hints[parameter.name], f"$[{index}]")
         rest = next((one.name for one in parameters if one.kind is one.VAR_KEYWORD), None)
         for name, given in named.items():
-            hint = self._hints.get(name, self._hints[rest] if rest else Any)
+            hint = self.hints.get(name, self.hints[rest] if rest else Any)
             named[name] = _convert(given, hint, f"$.{name}")
         return tuple(positional), named
 
@@ -166,19 +169,3 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
 
 def _same(value: Any) -> Any:
     return value
-
-
-def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    function = inspect.unwrap(function)
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except (NameError, AttributeError, TypeError):
-        # A name that exists for type checkers only; the hints beside it still count.
-        hints: dict[str, Any] = {}
-        for name, hint in getattr(function, "__annotations__", {}).items():
-            lone = type("_", (), {"__annotations__": {name: hint}})
-            try:
-                hints |= typing.get_type_hints(lone, getattr(function, "__globals__", {}), include_extras=True)
-            except (NameError, AttributeError, TypeError):
-                hints[name] = Any
-        return hints

@@ -25,12 +25,14 @@ class RegisterObject(Struct, frozen=True, gc=False, omit_defaults=True):
     """Worker to broker: I serve the object. Answered with `Registered`, or an `Error` without call id.
 
     `mode` is "exclusive", "shared" (each call goes to the member with the fewest in flight) or "standby" (takes over when
-    the owner is lost). `concurrency` is how many calls this worker takes at once, 0 for any number.
+    the owner is lost). `concurrency` is how many calls this worker takes at once, 0 for any number. `interface` is what the
+    object offers (description.py); without it the object is opaque. An object of one's own may be registered again.
     """
 
     object_name: Name
     mode: Name = "exclusive"
     concurrency: Count = 0
+    interface: Raw | UnsetType = UNSET
 
 
 class RegisterService(Struct, frozen=True, gc=False):

@@ -51,7 +51,8 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
     "begin": the watcher misses nothing from here on. "call": `call`, an id that is unique at this broker, `object`, `method`,
     `peer` (the caller), `value` (its arguments), `headers`, `timeout` (seconds, 0 for none), `stream`. "item" of a stream,
-    "result", "error" (`code`, `message`), "cancel": `call`, `object`, `method`, `peer` (the worker), `seconds` since the call.
+    "result", "error" (`code`, `message`) and "cancel": `call`, `object`, `method`, `peer` (the worker; of an error that the
+    broker answered and of "cancel" the caller), `seconds` since the call. Calls of `rob` are told without their answers.
     "event": `object`, `method` (its topic), `peer` (the publisher), `value`, `retained`, `count` (subscribers that get it).
     "registered", "lost": `object`, `peer`. "connected", "disconnected": `peer`, `message` (why). "missed": `count`.
 
@@ -152,9 +153,9 @@ MOST_LISTED = 200
 
 
 class CallState(Struct, frozen=True, omit_defaults=True):
-    """A call in flight. `state` is "waiting for room", "at its worker", "streaming", "waiting for its caller" (who gives no
-    credit for the stream) or "given up": its caller does not wait any more, but its worker, which takes only so many calls at
-    once, is still at work. `left` is what remains of its timeout, None for ever.
+    """A call in flight. `state` is "waiting for room", "at its worker", "waiting for its caller" (who gives no credit for the
+    stream) or "given up": its caller does not wait any more, but its worker, which takes only so many calls at once, is still
+    at work. `left` is what remains of its timeout, None for ever.
     """
 
     call: str

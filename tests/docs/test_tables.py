@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from ipc_broker import messages
+from ipc_broker import description, messages
 from ipc_broker.config import Limits
 from ipc_broker.errors import CallError, call_error
 from ipc_broker.messages import Hello, Message, Welcome
@@ -181,6 +181,7 @@ def test_limits_that_are_no_settings() -> None:
         messages.MAX_NAME,
         calls.MOST_HEADERS,
         driver.MOST_WILL,
+        description.MOST_BYTES,
         sessions.MOST_DETACHED,
         router.MOST_INVALID,
         backpressure.OVERRUN,

@@ -14,7 +14,8 @@ from typing import get_args
 import msgspec
 
 from ipc_broker.messages import Hello, Message, Welcome
-from ipc_broker.routing.driver import Clear, ListObjects, SetWill, Unregister, Unsubscribe
+from ipc_broker.observation import Watch
+from ipc_broker.routing.driver import Clear, Describe, ListObjects, SetWill, Topics, Unregister, Unsubscribe
 from tests.fuzz.wire import Map, Tree, tree_of
 from tests.seed.frames import golden
 
@@ -37,6 +38,11 @@ ROB: dict[str, type | None] = {
     "unsubscribe": Unsubscribe,
     "setWill": SetWill,
     "clear": Clear,
+    "describe": Describe,
+    "topics": Topics,
+    "measure": None,
+    "inspect": None,
+    "monitor": Watch,
 }
 
 # Of what is in no scene.
@@ -80,6 +86,8 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "epoch": ("e", "f", ""),
     "version": ("1.2.3",),
     "session": ("", "e-7"),
+    "payload": (0, 1, 4096, 2**53 - 1),
+    "rate": (0, 1, 1000, 2**53 - 1),
     "heartbeat_ms": (0, 1, 15_000, 2**53 - 1),
 }
 _PAYLOADS: Sequence[Tree] = (
@@ -95,6 +103,22 @@ _PAYLOADS: Sequence[Tree] = (
     "x" * 400,
     2**64 - 1,
     Map([("n", 20), ("text", "t")]),
+)
+_INTERFACES: Sequence[Tree] = (
+    Map([]),
+    Map([("type", "Probe"), ("doc", "\u00e4" * 3000), ("methods", Map([("add", Map([]))]))]),
+    Map(
+        [
+            (
+                "methods",
+                Map([("add", Map([("parameters", [Map([("name", "a"), ("schema", Map([("type", "integer")]))])])]))]),
+            )
+        ]
+    ),
+    Map([("methods", Map([("stream", Map([("stream", True), ("returns", Map([("$ref", "#/definitions/T")]))]))]))]),
+    Map([("definitions", Map([("T", Map([("$ref", "#/definitions/T")]))]))]),
+    Map([("methods", [])]),
+    None,
 )
 _BINARY: Sequence[Tree] = (b"\x00\xff", [b""], Map([(1, b"x"), (None, 2)]))
 
@@ -148,6 +172,10 @@ def _fields(kind: type) -> tuple[tuple[str, bool], ...]:
 def _value(rng: Random, scene: Scene, field: str) -> Tree:
     if field in ("args", "value", "data"):
         return rng.choice(_PAYLOADS if rng.random() < 0.9 else _BINARY)
+    if field == "interface":
+        return rng.choice(_INTERFACES)
+    if field == "object":
+        return rng.choice(("", *(scene.values.get("object_name") or (">",))))
     if field == "method":
         return rng.choice(scene.methods)
     known = scene.values.get(field) or _VALUES[field]

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from ipc_broker.messages import Goodbye, HasObject
+from ipc_broker.routing.registrar import Registrar
 from ipc_broker.routing.router import Router
 from ipc_broker.session import Session
 from tests.fuzz import runner
@@ -24,13 +25,13 @@ FIXED = 1
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """A router that keeps every question that it is asked."""
     kept: list[object] = []
-    ask = Router._has_object
+    ask = Registrar.has_object
 
-    def has_object(self: Router, peer: object, question: HasObject, frame: bytes, now: float) -> None:
+    def has_object(self: Registrar, peer: object, question: HasObject, frame: bytes, now: float) -> None:
         kept.append([str(now + number) for number in range(50)])
         ask(self, peer, question, frame, now)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Router, "_has_object", has_object)
+    monkeypatch.setattr(Registrar, "has_object", has_object)
     return kept
 
 

@@ -91,7 +91,9 @@ def payloads(codec: Codec) -> st.SearchStrategy[Raw]:
 def messages(payload: st.SearchStrategy[Raw], *kinds: type[Message]) -> st.SearchStrategy[Message]:
     """Any message with such payloads; of these types only if some are named."""
     by_type: dict[type[Message], st.SearchStrategy[Message]] = {
-        RegisterObject: st.builds(RegisterObject, NAMES, st.sampled_from(["exclusive", "shared", "standby"]), COUNTS),
+        RegisterObject: st.builds(
+            RegisterObject, NAMES, st.sampled_from(["exclusive", "shared", "standby"]), COUNTS, st.just(UNSET) | payload
+        ),
         RegisterService: st.builds(RegisterService, NAMES, NAMES),
         Call: st.builds(Call, NAMES, NAMES, NAMES, payload, COUNTS, COUNTS, HEADERS),
         Result: st.builds(Result, NAMES, NAMES, payload, st.booleans()),

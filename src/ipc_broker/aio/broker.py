@@ -157,7 +157,7 @@ class Broker:
     # What the connections tell
 
     def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
-        peer = self.router.connect(_who_is_at(transport))
+        peer = self.router.connect(_who_is_at(transport), asyncio.get_running_loop().time())
         peer.shell = protocol
         self._connections.add(protocol)
         return peer
@@ -176,8 +176,8 @@ class Broker:
         for peer in woken:  # more may be appended on the way
             peer.shell.update(now)
         woken.clear()
-        if router.calls.deadlines.earliest < self._timer_at or router.events.has_deadlines or router.heartbeats.began:
-            router.heartbeats.began = False
+        if router.calls.deadlines.earliest < self._timer_at or router.events.has_deadlines or router.timers_began:
+            router.timers_began = False
             self._arm_timer()
         if self.closing and not router.calls.in_flight:
             self._idle.set()

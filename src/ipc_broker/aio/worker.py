@@ -8,10 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args
 
+from msgspec.structs import replace
+
+from ..description import Interface
 from ..errors import ClientClosed, IPCError, NameTaken
 from ..interface import Method, SharedObject, method_of, methods_of
 from ..messages import Call
 from ..protocol.connection import Connection
+from ..schemas import interface_of
 from .callbacks import Notified
 from .client import Client
 from .executor import Executor
@@ -111,6 +115,8 @@ class Worker:
             if object_name not in self._objects:
                 self.add(object_name, _Functions())
             self._methods[object_name][function.__name__] = method_of(function.__name__, function, function)
+            if self._serving:  # its interface has changed
+                self._expose(object_name)
             return function
 
         return decorate
@@ -235,7 +241,13 @@ class Worker:
             self._expose(name)
 
     def _expose(self, name: str) -> None:
-        self.client.link.session.serving.expose(name, *self._registered_as[name])
+        target = self._objects[name]
+        interface: Interface | None = None  # whoever answers to every name has nothing to tell
+        if isinstance(target, _Functions):
+            interface = replace(interface_of(target, self._methods[name]), type="", doc="")
+        elif not isinstance(target, SharedObject):
+            interface = interface_of(target, self._methods[name])
+        self.client.link.session.serving.expose(name, *self._registered_as[name], interface)
 
 
 class _Functions:

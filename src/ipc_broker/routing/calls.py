@@ -60,13 +60,15 @@ class Calls:
                 self._check(peer, call, name)
             assert name is not None
             registration = name.sole if name.sole is not None or name.waiting else name.pick()
-            pending = PendingCall(peer, registration, call_id, call_id, name, call.method, call.timeout_ms, call.credit)
+            pending = PendingCall(
+                peer, registration, call_id, call_id, name, call.method, call.timeout_ms, call.credit, now
+            )
             if registration is None:
                 self._wait(pending, call, frame)
             else:
                 self._give(pending, registration, call, frame)
         except Refusal as refusal:
-            router.refuse(peer, call_id, call.object_name, refusal.code, str(refusal))
+            self._refuse(peer, call, refusal.code, str(refusal), now, delivered="no")
             return
         peer.calls[call_id] = pending
         self.in_flight += 1
@@ -159,6 +161,9 @@ class Calls:
         pending = peer.calls.get(cancel.call_id)
         if pending is not None:
             self._abandon(pending, now)
+            self._cancelled(pending, peer, now)
+        elif self._router.observers:
+            self._router.taps.unwatch(peer, cancel.call_id)
 
     # From workers
 
@@ -233,8 +238,20 @@ class Calls:
         caller = pending.caller
         if caller is not None:
             self._abandon(pending, now)
-            self._router.refuse(caller, pending.call_id, pending.object_name, code, message, delivered=delivered)
+            self._refuse(caller, pending, code, message, now, delivered=delivered)
             self._router.after_answer(caller, now)
+
+    def _refuse(
+        self, caller: Peer, call: PendingCall | Call, code: str, message: str, now: float, *, delivered: str
+    ) -> None:
+        """An error of the broker's own is the call's answer."""
+        self._router.refuse(caller, call.call_id, call.object_name, code, message, delivered=delivered)
+        for observer in self._router.observers:
+            observer.failed(caller, call, code, message, now)
+
+    def _cancelled(self, pending: PendingCall, caller: Peer, now: float) -> None:
+        for observer in self._router.observers:
+            observer.cancelled(caller, pending, now)
 
     def _abandon(self, pending: PendingCall, now: float) -> None:
         """Nobody waits for the answer any more."""
@@ -265,6 +282,7 @@ class Calls:
         """The caller is gone."""
         for pending in list(caller.calls.values()):
             self._abandon(pending, now)
+            self._cancelled(pending, caller, now)
         for worker in caller.known_to:
             worker.knows.discard(caller)
             worker.connection.send(CallerGone(f"{caller.id}."))
@@ -295,7 +313,7 @@ class Calls:
         if caller is not None:
             self._end(pending, caller)
             message = f"'{pending.object_name}' will not answer '{pending.method}': {why}"
-            self._router.refuse(caller, pending.call_id, pending.object_name, "worker_lost", message, delivered="maybe")
+            self._refuse(caller, pending, "worker_lost", message, now, delivered="maybe")
             self._router.after_answer(caller, now)
         return pending.name
 
@@ -329,7 +347,7 @@ class Calls:
                 self._give(pending, registration, call, frame)
             except Refusal as refusal:
                 self._end(pending, caller)
-                self._router.refuse(caller, call.call_id, call.object_name, refusal.code, str(refusal), delivered="no")
+                self._refuse(caller, pending, refusal.code, str(refusal), now, delivered="no")
                 self._router.after_answer(caller, now)
 
     def handle_timer(self, now: float) -> None:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw, Struct
 
+from ..description import Interface, ObjectDescription
+from ..driver import Rob
+from ..interface import methods_of
 from ..messages import Call, Goodbye, Hello, Name, Publish, Result, Welcome
+from ..observation import Inspection, Measurement, TopicState, Watch
 from ..protocol.encodings import ENCODINGS
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
-from ..protocol.payload import reason_of
+from ..protocol.payload import Unsendable, reason_of
+from ..schemas import interface_of
 from .events import topic_refusal
+from .inspecting import describe, inspect, topics
+from .measuring import Measures
 from .names import BROKER_OBJECT
+from .patterns import PatternError
 from .peer import Peer
 from .pending import over_limit
+from .watching import Watcher
 
 if TYPE_CHECKING:
     from .router import Router
@@ -71,6 +81,20 @@ class Clear(Struct, forbid_unknown_fields=True):
     topic: str
 
 
+class Describe(Struct, forbid_unknown_fields=True):
+    object: str
+
+
+class Topics(Struct, forbid_unknown_fields=True):
+    object: str = ""
+
+
+@lru_cache(maxsize=1)
+def own_interface() -> Interface:
+    interface = interface_of(Rob, methods_of(Rob))
+    return msgspec.structs.replace(interface, type="")
+
+
 class Driver:
     """Answers calls of `rob`. A method it does not know gives null to seed peers, as their own broker does."""
 
@@ -85,12 +109,20 @@ class Driver:
             "unsubscribe": self._unsubscribe,
             "setWill": self._set_will,
             "clear": self._clear,
+            "describe": self._describe,
+            "topics": self._topics,
+            "measure": self._measure,
+            "inspect": self._inspect,
         }
+        self._measures = Measures(router)
 
     def call(self, peer: Peer, call: Call, now: float) -> None:
+        if call.method == "monitor":
+            self._monitor(peer, call, now)
+            return
         method = self._methods.get(call.method)
         if method is None and not peer.is_seed:
-            known = ", ".join(self._methods)
+            known = ", ".join([*self._methods, "monitor"])
             self._refuse(peer, call, "no_such_method", f"'rob' has no method '{call.method}'; it has {known}")
             return
         codec = peer.connection.codec
@@ -149,7 +181,7 @@ class Driver:
         if hello.session:
             # A client that comes back knows earlier than we that its connection was lost.
             for earlier in [one for one in self._router.peers if one.token == hello.session]:
-                self._router.retire(earlier, now)
+                self._router.retire(earlier, now, "it came back over another connection")
             peer.resumes = self._router.events.sessions.find(hello.session)
         longest = min(hello.max_frame, welcome.max_frame)
         peer.extend(
@@ -157,6 +189,8 @@ class Driver:
         )
         if "heartbeat" in peer.features:
             self._router.heartbeats.watch(peer, now)
+        for observer in self._router.observers:
+            observer.noted("connected", peer, now)
         if self._router.stopping:
             peer.connection.send(Goodbye(self._router.stopping))
 
@@ -201,9 +235,56 @@ class Driver:
             },
         }
 
+    # Those who look
+
+    def _describe(self, peer: Peer, args: Raw, now: float) -> ObjectDescription:
+        wish: Describe = self._decode(peer, args, Describe)
+        codec = peer.connection.codec
+        if wish.object == BROKER_OBJECT:
+            return ObjectDescription(BROKER_OBJECT, interface=codec.encode_payload(own_interface()))
+        name = self._router.names.find(wish.object)
+        if name is None:
+            raise Refused("no_such_object", f"No such object '{wish.object}'")
+        try:
+            return describe(name, codec)
+        except Unsendable as error:
+            raise Refused("invalid_args", f"the interface of '{wish.object}' cannot be said here: {error}") from error
+
+    def _topics(self, peer: Peer, args: Raw, now: float) -> list[TopicState]:
+        wish: Topics = self._decode(peer, args, Topics) if peer.connection.codec.shape(args) != "null" else Topics()
+        try:
+            return topics(self._router, wish.object)
+        except PatternError as error:
+            raise Refused("invalid_args", str(error)) from error
+
+    def _measure(self, peer: Peer, args: Raw, now: float) -> Measurement:
+        return self._measures.measure(now)
+
+    def _inspect(self, peer: Peer, args: Raw, now: float) -> Inspection:
+        return inspect(self._router, now)
+
+    def _monitor(self, peer: Peer, call: Call, now: float) -> None:
+        """It is answered with items, until its caller has enough of them."""
+        codec = peer.connection.codec
+        try:
+            watch: Watch = self._decode(peer, call.args, Watch) if codec.shape(call.args) != "null" else Watch()
+            if peer.is_seed or not call.credit:
+                raise Refused(
+                    "invalid_args", "'monitor' is a stream: call it as one, over a connection that has said hello"
+                )
+            self._router.taps.watch(Watcher(self._router, peer, call, watch, now))
+        except Refused as refused:
+            self._refuse(peer, call, refused.code, str(refused))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            self._refuse(peer, call, "invalid_args", reason_of(error))
+        except PatternError as error:
+            self._refuse(peer, call, "invalid_args", str(error))
+
+    # What a peer changes of its own
+
     def _unregister(self, peer: Peer, args: Raw, now: float) -> bool:
         wish: Unregister = self._decode(peer, args, Unregister)
-        return self._router.unregister(peer, wish.object_name, now, keep_calls=wish.keep_calls)
+        return self._router.registrar.unregister(peer, wish.object_name, now, keep_calls=wish.keep_calls)
 
     def _unsubscribe(self, peer: Peer, args: Raw, now: float) -> bool:
         wish: Unsubscribe = self._decode(peer, args, Unsubscribe)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Heartbeats:
     """Looks at the peers that have the feature; never at seed peers, which would take a `Ping` for an answer."""
 
-    __slots__ = ("_every", "_limit", "_next", "_router", "_silences", "began")
+    __slots__ = ("_every", "_limit", "_next", "_router", "_silences")
 
     def __init__(self, router: Router) -> None:
         self._router = router
@@ -23,7 +23,6 @@ class Heartbeats:
         self._every = self._limit / LOOKS
         self._next = 0.0
         self._silences: dict[Peer, Silence] = {}
-        self.began = False
         """Somebody is there to be looked at, and nobody was before: the shell has a deadline to ask for, and clears this."""
 
     @property
@@ -35,7 +34,7 @@ class Heartbeats:
         if self._limit:
             if not self._silences:
                 self._next = now + self._every
-                self.began = True
+                self._router.timers_began = True
             self._silences[peer] = Silence(peer.connection)
 
     def forget(self, peer: Peer) -> None:

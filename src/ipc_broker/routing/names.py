@@ -10,6 +10,7 @@ from ..messages import Call
 from .peer import Peer
 
 if TYPE_CHECKING:
+    from .interfaces import KnownInterface
     from .pending import PendingCall
 
 BROKER_OBJECT = "rob"
@@ -21,7 +22,7 @@ MODES = ("exclusive", "shared", "standby")
 class Registration:
     """One connection that serves a name. `concurrency` is how many calls it takes at once, 0 for any number."""
 
-    __slots__ = ("concurrency", "mode", "name", "peer", "running")
+    __slots__ = ("concurrency", "interface", "mode", "name", "peer", "running")
 
     def __init__(self, peer: Peer, name: Name, mode: str, concurrency: int) -> None:
         self.peer = peer
@@ -29,6 +30,7 @@ class Registration:
         self.mode = mode
         self.concurrency = concurrency
         self.running = 0
+        self.interface: KnownInterface | None = None
 
     @property
     def has_room(self) -> bool:

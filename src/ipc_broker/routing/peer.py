@@ -39,22 +39,28 @@ class Peer:
         "longest_frame",
         "name",
         "overrun",
+        "parting",
         "paused",
         "prefix",
         "reads",
         "registrations",
         "resumes",
+        "said_goodbye",
         "send_frame",
         "serving",
         "shell",
+        "since",
         "subscriptions",
         "token",
         "waits_for",
         "will",
     )
 
-    def __init__(self, id: int, credentials: Credentials, wake: Callable[[Peer], None]) -> None:
+    def __init__(self, id: int, credentials: Credentials, wake: Callable[[Peer], None], since: float = 0.0) -> None:
         self.id = id
+        self.since = since
+        self.parting = ""  # why its connection ends
+        self.said_goodbye = False
         self.name = ""
         self.credentials = credentials
         self.connection = Connection(Role.BROKER, partial(wake, self))

@@ -67,5 +67,8 @@ class RetainedEvents:
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._values
 
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._values)
+
     def __len__(self) -> int:
         return len(self._values)

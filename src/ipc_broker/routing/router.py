@@ -9,6 +9,7 @@ seconds of any steady clock.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,28 +25,29 @@ from ..messages import (
     EventCredit,
     Goodbye,
     HasObject,
-    HasObjectResult,
     Invalid,
     Item,
     Message,
     Pong,
     Publish,
-    Registered,
     RegisterObject,
     RegisterService,
     Result,
     Subscribe,
 )
+from ..observation import MOST_LISTED
 from .admission import Admission
 from .calls import Calls
 from .driver import Driver
 from .events import Events
 from .heartbeats import Heartbeats
-from .names import BROKER_OBJECT, MODES, Name, Names, Registration
+from .names import BROKER_OBJECT, Name, Names
 from .peer import Peer
+from .registrar import Registrar
+from .status import Departed, Totals
 from .status import Identity as Identity
-from .status import Totals
 from .streams import Streams
+from .taps import Taps
 
 logger = logging.getLogger("ipc_broker")
 
@@ -79,9 +81,13 @@ class Router:
         self.events = Events(self)
         self.driver = Driver(self)
         self.heartbeats = Heartbeats(self)
+        self.registrar = Registrar(self)
+        self.departures: deque[Departed] = deque(maxlen=MOST_LISTED)
+        self.timers_began = False
+        """`next_deadline` may be earlier than it was; the shell clears it."""
         self.stopping = ""
         """Why, from `say_goodbye` on."""
-        self._closed = False
+        self.closed = False
         self._admission = Admission(self)
         self._last_id = 0
         self._last_token = 0
@@ -95,20 +101,23 @@ class Router:
             Publish: self.events.publish,
             Subscribe: self.events.subscribe,
             EventCredit: self.events.credit,
-            HasObject: self._has_object,
-            RegisterObject: self._register_object,
-            RegisterService: self._register_service,
+            HasObject: self.registrar.has_object,
+            RegisterObject: self.registrar.register_object,
+            RegisterService: self.registrar.register_service,
             Pong: self._pong,
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
+        self.taps = Taps(self, self._handlers)
+        self.observers = self.taps.observers
+        """Those that look at what happens: nearly always none."""
 
     # What the shell calls
 
-    def connect(self, credentials: Credentials = Credentials()) -> Peer:
+    def connect(self, credentials: Credentials = Credentials(), now: float | None = None) -> Peer:
         """The new peer; or, where there are too many, one that is `closing` and owns nothing."""
         self._last_id += 1
-        peer = Peer(self._last_id, credentials, self.woken.append)
+        peer = Peer(self._last_id, credentials, self.woken.append, self.started if now is None else now)
         if not self._admission.admits():
             self._admission.refuse(peer)
             return peer
@@ -142,8 +151,9 @@ class Router:
         else:
             self.retire(peer, now)
 
-    def retire(self, peer: Peer, now: float) -> None:
+    def retire(self, peer: Peer, now: float, why: str = "") -> None:
         """The peer is gone but for what is queued for it: the shell writes that, for a while, and closes the connection."""
+        peer.parting = peer.parting or why
         peer.connection.close()
         self._leave(peer, now)
         self.woken.append(peer)
@@ -153,13 +163,13 @@ class Router:
         if peer in self.peers:
             logger.warning("%s is disconnected: %s", peer.describe(), reason)
             self.refuse(peer, None, BROKER_OBJECT, "overloaded", reason, about=about, subscription=subscription)
-            self.retire(peer, now)
+            self.retire(peer, now, reason)
 
     def give_up(self, peer: Peer, reason: str, now: float) -> None:
         """The peer seems to be gone; should it not be, it learns why it is disconnected."""
         logger.warning("%s is disconnected: %s", peer.describe(), reason)
         peer.connection.send(Goodbye(reason))
-        self.retire(peer, now)
+        self.retire(peer, now, reason)
 
     def say_goodbye(self, reason: str) -> None:
         """The broker stops: its clients should begin nothing new. From here on nobody's last will is published."""
@@ -170,7 +180,7 @@ class Router:
 
     def close(self, now: float) -> None:
         """The broker ends: each call that is still in flight ends with an error, then all connections, without events."""
-        self._closed = True
+        self.closed = True
         for peer in sorted(self.peers, key=lambda peer: not peer.serving):  # first those whose callers will be told
             self.retire(peer, now)
 
@@ -183,6 +193,11 @@ class Router:
         if peer in self.peers:
             self.peers.remove(peer)
             self.heartbeats.forget(peer)
+            departed = Departed(peer.describe(), now, peer.parting or "its connection ended", peer.said_goodbye)
+            self.departures.append(departed)
+            for observer in self.observers:
+                observer.noted("disconnected", peer, now, message=departed.reason)
+            self.taps.peer_gone(peer)
             self._drop_all_of(peer, now)
 
     def written(self, peer: Peer, now: float) -> None:
@@ -196,6 +211,7 @@ class Router:
             self.events.backpressure.next_deadline(),
             self.events.sessions.next_deadline(),
             self.heartbeats.next_deadline(),
+            self.taps.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -203,72 +219,7 @@ class Router:
         self.calls.handle_timer(now)
         self.events.handle_timer(now)
         self.heartbeats.handle_timer(now)
-
-    # Names
-
-    def _register_object(self, peer: Peer, wish: RegisterObject, frame: bytes, now: float) -> None:
-        name = wish.object_name
-        refusal: tuple[str, str] | None = None
-        data: Raw | UnsetType = UNSET
-        if name == BROKER_OBJECT:
-            refusal = "name_taken", "the name 'rob' is the broker's own; choose another"
-        elif not name:
-            refusal = "invalid_args", "an object needs a name that is not empty"
-        elif wish.mode not in MODES:
-            refusal = "invalid_args", f"there is no mode {wish.mode!r}; there is {', '.join(MODES)}"
-        elif len(peer.registrations) >= self.limits.names and name not in peer.registrations:
-            refusal = "overloaded", f"this connection has {self.limits.names} objects, which is the limit (names)"
-        else:
-            existed = name in self.names
-            registration = self.names.register(name, peer, wish.mode, wish.concurrency)
-            owner = registration.peer
-            if owner is not peer:
-                refusal = "name_taken", f"the name '{name}' is taken by {owner.describe()}"
-                who = {"owner": owner.name, "pid": owner.credentials.pid}
-                data = peer.connection.codec.encode_payload(who)
-        if refusal is not None:
-            self.refuse(peer, None, name, *refusal, about="RegisterObject", data=data)
-            return
-        peer.connection.send(Registered(name))
-        if not existed:
-            self.events.announce("object.registered", name, now)
-        logger.info("%s serves %r%s", peer.describe(), name, "" if wish.mode == "exclusive" else f" ({wish.mode})")
-        self.calls.give_waiting(registration.name, now)
-
-    def unregister(self, peer: Peer, object_name: str, now: float, *, keep_calls: bool = False) -> bool:
-        """False when the name was not the peer's. The calls it was given end, or stay with it."""
-        registration = peer.registrations.get(object_name)
-        if registration is None:
-            return False
-        if not keep_calls:
-            self.calls.lose(peer, f"its worker stopped serving '{object_name}'", now, registration)
-        if peer.registrations.get(object_name) is registration:  # else the errors for its callers have ended it
-            self._give_up(registration, now)
-        return True
-
-    def _give_up(self, registration: Registration, now: float) -> None:
-        name = registration.name
-        was_last = name.members == [registration]
-        self.names.unregister(registration)
-        logger.info("%s no longer serves %r", registration.peer.describe(), name.object_name)
-        if was_last and not self._closed:
-            self.events.announce("object.lost", name.object_name, now)
-            if name.members:
-                logger.info("%s takes %r over", name.members[0].peer.describe(), name.object_name)
-                self.events.announce("object.registered", name.object_name, now)
-        self.calls.give_waiting(name, now)
-
-    def _has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:
-        name = question.object_name
-        peer.connection.send(HasObjectResult(name, name == BROKER_OBJECT or name in self.names))
-
-    def _register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
-        logger.warning(
-            "%s wants %r to be started by the service %r: ignored, this broker starts no services",
-            peer.describe(),
-            wish.object_name,
-            wish.service_name,
-        )
+        self.taps.handle_timer(now)
 
     # Those who leave, and those who talk nonsense
 
@@ -279,7 +230,8 @@ class Router:
         """Closed from here: what a client has not read when it closes would take its goodbye away on some systems."""
         peer.will = None
         peer.features -= {"resume"}
-        self.retire(peer, now)
+        peer.said_goodbye = True
+        self.retire(peer, now, "it said goodbye")
 
     def _invalid(self, peer: Peer, message: Invalid, frame: bytes, now: float) -> None:
         self.totals.invalid_messages += 1
@@ -299,10 +251,10 @@ class Router:
             if message.about == "Item" and "cancel" in peer.features:
                 peer.connection.send(Cancel(message.call_id))
         if message.fatal:
-            self.retire(peer, now)
+            self.retire(peer, now, f"it sent what is no message: {message.reason}")
         elif peer.invalid_messages >= MOST_INVALID:
             logger.warning("%s is disconnected: it sent %d bodies that are no messages", peer.describe(), MOST_INVALID)
-            self.retire(peer, now)
+            self.retire(peer, now, f"it sent {MOST_INVALID} bodies that are no messages")
         else:
             for name in names:
                 self.calls.give_waiting(name, now)
@@ -368,5 +320,5 @@ class Router:
         for name in sorted(peer.registrations):
             # Another one's answer, on the way, may have made this happen again.
             if (registration := peer.registrations.get(name)) is not None:
-                self._give_up(registration, now)
+                self.registrar.give_up(registration, now)
         self.calls.lose(peer, "its worker was lost", now)  # what it was given on the way, for a name it still had

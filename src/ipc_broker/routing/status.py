@@ -13,6 +13,15 @@ class Identity(Struct, frozen=True):
     pid: int
 
 
+class Departed(Struct, frozen=True, gc=False):
+    """A connection that has ended: whose, when and why."""
+
+    peer: str
+    at: float
+    reason: str
+    said_goodbye: bool
+
+
 class Totals(Struct):
     """Counted since the broker started."""
 

@@ -30,6 +30,8 @@ class Streams:
     def credit(self, peer: Peer, credit: Credit, frame: bytes, now: float) -> None:
         pending = peer.calls.get(credit.call_id)
         if pending is None:
+            if self._router.observers:
+                self._router.taps.credit(peer, credit, now)
             return
         if pending.registration is not None:
             self._give_credit(pending, pending.registration.peer, credit.bytes, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 
 from ..config import Limits
 from ..messages import Missed, Subscribe
@@ -269,6 +270,11 @@ class Subscriptions:
         self._routes: dict[tuple[str, str], Route] = {}
         self.route = self._routes.get  # (object, topic) -> Route | None; None: ask `find`
         self.count = 0
+
+    @property
+    def published(self) -> Collection[tuple[str, str]]:
+        """Objects and topics of which there were events lately."""
+        return self._routes.keys()
 
     def add(self, subscription: Subscription) -> None:
         key = (subscription.object_name, subscription.topic)

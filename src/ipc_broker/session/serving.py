@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 
+from ..description import MOST_BYTES, Interface
 from ..errors import ConnectionLost, InvalidArgs, IPCError
 from ..messages import Call, Caller, CallerGone, Cancel, Credit, Error, Item, RegisterObject, Result
 from ..protocol.codec import checked_name
@@ -16,6 +18,8 @@ from ..protocol.framing import HEADER_SIZE
 from .replies import Questions
 from .shell import Server
 
+logger = logging.getLogger("ipc_broker")
+
 _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
 
 
@@ -23,30 +27,50 @@ class ItemTooLarge(Exception):
     """An item of a stream cannot be sent; the message has its size and the limit."""
 
 
+class Exposed(Struct, frozen=True):
+    """An object that is served; `interface` is None for one that tells nothing of itself."""
+
+    name: str
+    mode: str
+    concurrency: int
+    interface: Interface | None
+
+
 class Serving:
     """The calls that come are the server's to answer, each with the connection that it came over."""
 
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, tells_interfaces: Callable[[], bool] = lambda: True) -> None:
+        """`tells_interfaces`: whether this connection's broker takes them; the Rust crate's does not."""
+        self._tells_interfaces = tells_interfaces
         self.server: Server | None = None
-        self.exposed: dict[str, RegisterObject] = {}
+        self.exposed: dict[str, Exposed] = {}
         self._questions = questions
         self._connection: Connection | None = None
         self._callers: dict[str, Caller] = {}
 
     # Names
 
-    def expose(self, name: str, mode: str, concurrency: int) -> None:
-        """`Server.registered` tells how it ended, now or when there is a connection. Raises InvalidArgs."""
+    def expose(self, name: str, mode: str, concurrency: int, interface: Interface | None = None) -> None:
+        """`Server.registered` tells how it ended, now or when there is a connection. Raises InvalidArgs.
+
+        May be called again for the same object: with another interface, say.
+        """
         checked_name(name)
         if not name:
             raise InvalidArgs("an object needs a name that is not empty", delivered="no")
-        wish = self.exposed[name] = RegisterObject(name, mode, concurrency)
+        wish = self.exposed[name] = Exposed(name, mode, concurrency, interface)
         if self._connection is not None:
             self._register(wish, self._connection)
 
-    def _register(self, wish: RegisterObject, connection: Connection) -> None:
-        self._questions.ask(("Registered", wish.object_name), _Registration(self, wish.object_name))
-        connection.send(wish)
+    def _register(self, wish: Exposed, connection: Connection) -> None:
+        self._questions.ask(("Registered", wish.name), _Registration(self, wish.name))
+        interface: Raw | UnsetType = UNSET
+        if wish.interface is not None and self._tells_interfaces():
+            interface = connection.codec.encode_payload(wish.interface)
+            if len(bytes(interface)) > MOST_BYTES:
+                logger.warning("'%s' is not described: its interface is over %d bytes", wish.name, MOST_BYTES)
+                interface = UNSET
+        connection.send(RegisterObject(wish.name, wish.mode, wish.concurrency, interface))
 
     def connection_made(self, connection: Connection) -> None:
         """It is ready."""

@@ -86,7 +86,7 @@ class Session:
         self._calls = calls = Calls(self, prefix=nonce)
         self.call, self.cancel, self.give_credit = calls.call, calls.cancel, calls.give_credit
         self._questions = Questions()
-        self.serving = Serving(self._questions)
+        self.serving = Serving(self._questions, lambda: self.welcome is not None)
         self.subscriptions = ClientSubscriptions(self._questions)
         self.publisher = Publisher(self, calls)
         self.names = Names(self, self._questions)

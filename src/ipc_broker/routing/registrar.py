@@ -1,0 +1,106 @@
+"""Who may serve which name: registering, giving up, taking over."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw, UnsetType
+
+from ..messages import HasObject, HasObjectResult, Registered, RegisterObject, RegisterService
+from .interfaces import InterfaceRefused, Interfaces
+from .names import BROKER_OBJECT, MODES, Registration
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from .router import Router
+
+logger = logging.getLogger("ipc_broker")
+
+
+class Registrar:
+    """Changes the router's `names`, and tells whom it concerns."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self.interfaces = Interfaces()
+
+    def register_object(self, peer: Peer, wish: RegisterObject, frame: bytes, now: float) -> None:
+        name = wish.object_name
+        router = self._router
+        refusal = self._refusal_of(peer, wish)
+        data: Raw | UnsetType = UNSET
+        if refusal is None:
+            existed = name in router.names
+            registration = router.names.register(name, peer, wish.mode, wish.concurrency)
+            owner = registration.peer
+            if owner is not peer:
+                refusal = "name_taken", f"the name '{name}' is taken by {owner.describe()}"
+                who = {"owner": owner.name, "pid": owner.credentials.pid}
+                data = peer.connection.codec.encode_payload(who)
+        if refusal is not None:
+            router.refuse(peer, None, name, *refusal, about="RegisterObject", data=data)
+            return
+        if not isinstance(wish.interface, UnsetType):
+            registration.interface = self.interfaces.learn(name, wish.interface, peer)
+        peer.connection.send(Registered(name))
+        if not existed:
+            router.events.announce("object.registered", name, now)
+        logger.info("%s serves %r%s", peer.describe(), name, "" if wish.mode == "exclusive" else f" ({wish.mode})")
+        for observer in router.observers:
+            observer.noted("registered", peer, now, object_name=name)
+        router.calls.give_waiting(registration.name, now)
+
+    def _refusal_of(self, peer: Peer, wish: RegisterObject) -> tuple[str, str] | None:
+        limits = self._router.limits
+        if wish.object_name == BROKER_OBJECT:
+            return "name_taken", "the name 'rob' is the broker's own; choose another"
+        if not wish.object_name:
+            return "invalid_args", "an object needs a name that is not empty"
+        if wish.mode not in MODES:
+            return "invalid_args", f"there is no mode {wish.mode!r}; there is {', '.join(MODES)}"
+        if len(peer.registrations) >= limits.names and wish.object_name not in peer.registrations:
+            return "overloaded", f"this connection has {limits.names} objects, which is the limit (names)"
+        if not isinstance(wish.interface, UnsetType):
+            try:
+                self.interfaces.check(wish.interface, peer.connection.codec)
+            except InterfaceRefused as refused:
+                return refused.code, str(refused)
+        return None
+
+    def unregister(self, peer: Peer, object_name: str, now: float, *, keep_calls: bool = False) -> bool:
+        """False when the name was not the peer's. The calls it was given end, or stay with it."""
+        registration = peer.registrations.get(object_name)
+        if registration is None:
+            return False
+        if not keep_calls:
+            self._router.calls.lose(peer, f"its worker stopped serving '{object_name}'", now, registration)
+        if peer.registrations.get(object_name) is registration:  # else the errors for its callers have ended it
+            self.give_up(registration, now)
+        return True
+
+    def give_up(self, registration: Registration, now: float) -> None:
+        name, router = registration.name, self._router
+        was_last = name.members == [registration]
+        router.names.unregister(registration)
+        logger.info("%s no longer serves %r", registration.peer.describe(), name.object_name)
+        for observer in router.observers:
+            observer.noted("lost", registration.peer, now, object_name=name.object_name)
+        if was_last and not router.closed:
+            router.events.announce("object.lost", name.object_name, now)
+            if name.members:
+                logger.info("%s takes %r over", name.members[0].peer.describe(), name.object_name)
+                router.events.announce("object.registered", name.object_name, now)
+        router.calls.give_waiting(name, now)
+
+    def has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:
+        name = question.object_name
+        peer.connection.send(HasObjectResult(name, name == BROKER_OBJECT or name in self._router.names))
+
+    def register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
+        logger.warning(
+            "%s wants %r to be started by the service %r: ignored, this broker starts no services",
+            peer.describe(),
+            wish.object_name,
+            wish.service_name,
+        )

@@ -1,0 +1,103 @@
+"""The interface of a Python object, with its types as JSON Schema: what its worker tells the broker (description.py)."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import inspect
+import operator
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from .description import Interface, Kind, MethodDescription, Parameter, Schema
+from .interface import Method
+
+_TEMPLATE = "#/definitions/{name}"
+
+_KINDS: dict[Any, Kind] = {
+    inspect.Parameter.POSITIONAL_ONLY: "positional",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD: "",
+    inspect.Parameter.KEYWORD_ONLY: "keyword",
+    inspect.Parameter.VAR_POSITIONAL: "list",
+    inspect.Parameter.VAR_KEYWORD: "map",
+}
+
+_FORMATS: dict[Any, str] = {datetime.datetime: "date-time", datetime.time: "time"}
+"""Types whose format msgspec leaves out where they may be with or without a time zone."""
+
+
+def interface_of(target: object, methods: Mapping[str, Method]) -> Interface:
+    """`methods` are those of `methods_of(target)`. A type that has no schema is any value."""
+    hints = [hint for method in methods.values() for hint in (*method.hints.values(), method.returns)]
+    schemas, definitions = _schemas_of(hints)
+    kind = target if isinstance(target, type) else type(target)
+    return Interface(
+        type=kind.__name__,
+        doc=_own_doc(kind),
+        methods={name: _describe(method, schemas) for name, method in methods.items()},
+        definitions=definitions,
+    )
+
+
+def _describe(method: Method, schemas: typing.Iterator[Schema]) -> MethodDescription:
+    """Takes the schemas of its hints, in their order."""
+    parameters = []
+    for one in method.signature.parameters.values():
+        kind = _KINDS[one.kind]
+        required = one.default is one.empty and kind not in ("list", "map")
+        default = msgspec.UNSET if one.default is one.empty else _sayable(one.default)
+        parameters.append(Parameter(one.name, next(schemas), kind, required, default))
+    return MethodDescription(inspect.getdoc(method.function) or "", tuple(parameters), next(schemas), method.is_stream)
+
+
+def _schemas_of(hints: Iterable[Any]) -> tuple[typing.Iterator[Schema], dict[str, Schema]]:
+    """One schema for each hint, and what they refer to: made at once, so that two classes of one name are told apart."""
+    schemas, definitions = msgspec.json.schema_components(
+        [_with_format(hint) if _has_schema(hint) else Any for hint in hints],
+        schema_hook=_custom,
+        ref_template=_TEMPLATE,
+    )
+    return iter(schemas), definitions
+
+
+def _has_schema(hint: Any) -> bool:
+    try:
+        msgspec.json.schema_components([hint], schema_hook=_custom, ref_template=_TEMPLATE)
+    except (TypeError, NotImplementedError, RecursionError, msgspec.MsgspecError):
+        return False
+    return True
+
+
+def _custom(kind: type) -> Schema:
+    """The schema of a class that msgspec does not know, whose values nobody else can make either."""
+    return {"title": kind.__name__}
+
+
+def _with_format(hint: Any) -> Any:
+    """The same type, with the format where msgspec would not tell it."""
+    if (name := _FORMATS.get(hint) if isinstance(hint, type) else None) is not None:
+        return Annotated[hint, msgspec.Meta(extra_json_schema={"format": name})]
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (list, set, frozenset, tuple, dict):
+        return origin[tuple(one if one is ... else _with_format(one) for one in inner)]
+    if origin in (typing.Union, types.UnionType):
+        return functools.reduce(operator.or_, map(_with_format, inner))
+    return hint
+
+
+def _own_doc(kind: type) -> str:
+    """But not the one that a dataclass writes for itself."""
+    doc = kind.__doc__ or ""
+    return "" if doc.startswith(f"{kind.__name__}(") else inspect.cleandoc(doc)
+
+
+def _sayable(value: Any) -> Any:
+    """A default as JSON can say it; UNSET where that cannot."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+        return msgspec.UNSET
