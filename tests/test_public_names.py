@@ -16,7 +16,7 @@ SOURCES = Path(ipc_broker.__file__).parents[1]
 
 # Where people's programs find what, from the page of names that are fixed; and every exception.
 NAMES = {
-    "connect": "aio.client",
+    "connect": "aio.connecting",
     "Client": "aio.client",
     "Worker": "aio.worker",
     "Broker": "aio.broker",

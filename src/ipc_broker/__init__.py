@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import errors as errors
     from .aio.broker import Broker as Broker
     from .aio.client import Client as Client
-    from .aio.client import connect as connect
+    from .aio.connecting import connect as connect
     from .aio.worker import Worker as Worker
     from .config import BrokerConfig as BrokerConfig
     from .config import Limits as Limits
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     ".aio.broker": ("Broker",),
-    ".aio.client": ("Client", "connect"),
+    ".aio.client": ("Client",),
+    ".aio.connecting": ("connect",),
     ".aio.worker": ("Worker",),
     ".config": ("BrokerConfig", "Limits"),
     ".context": ("current_call",),

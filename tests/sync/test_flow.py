@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import ipc_broker.sync.client
+import ipc_broker.sync.publishing
 from ipc_broker import Event, Limits, errors
 from ipc_broker.session.subscriptions import GRANT, WINDOW
 from ipc_broker.sync import Client, Subscription, connect
@@ -172,7 +173,7 @@ def test_a_pause_that_does_not_end_is_left_to_the_broker(
     """It may read no more. The publisher is not kept for ever."""
     with scripted_client(broker) as client:
         pause(broker, client)
-        monkeypatch.setattr(ipc_broker.sync.client, "DEFAULT_TIMEOUT", 0.05)
+        monkeypatch.setattr(ipc_broker.sync.publishing, "DEFAULT_TIMEOUT", 0.05)
         client.publish("sensor", "heat", 1)
         assert broker.read("Publish")["args"] == 1
 
@@ -188,7 +189,7 @@ def test_a_drain_leaves_an_event_that_still_waits_to_the_next_drain(broker: Scri
         broker.send(RESUME)
         assert broker.read("Publish")["args"] == 1
         publishing.result()
-        assert client._undrained
+        assert client.publishing.undrained
         draining = InThread(client.drain)
         broker.answer(broker.read("Call"), None)
         draining.result()

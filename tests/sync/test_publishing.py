@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import ipc_broker.sync.client
+import ipc_broker.sync.publishing
 from ipc_broker import Event, Gap, Limits, errors
 from ipc_broker.sync import Client, Subscription, connect
 from tests.sync.bus import PATIENCE, Bus, InThread, take
@@ -107,7 +107,7 @@ def test_the_confirmation_is_waited_for() -> None:
 
 
 def test_a_confirmation_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ipc_broker.sync.client, "DEFAULT_TIMEOUT", 0.05)
+    monkeypatch.setattr(ipc_broker.sync.publishing, "DEFAULT_TIMEOUT", 0.05)
     with ScriptedBroker() as broker:
         client = broker.connect_as_ours()
         with pytest.raises(errors.DeadlineExceeded, match="did not acknowledge 'heat' of 'sensor'"):

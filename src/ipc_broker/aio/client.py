@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, overload
 
 from msgspec import Raw
@@ -14,8 +14,7 @@ from ..address import resolve_address
 from ..context import inherit
 from ..errors import ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
-from ..session import BROKER_OBJECT, Agreement, Session
-from ..session.streams import Incoming
+from ..session import BROKER_OBJECT, Agreement
 from ..session.values import (
     DEFAULT_TIMEOUT,
     MAY_BE_LOST,
@@ -34,45 +33,6 @@ from .subscription import Callback, Subscription
 T = TypeVar("T")
 
 Overflow = Literal["", "drop_oldest", "latest", "disconnect"]
-
-
-def connect(
-    address: str | None = None,
-    *,
-    timeout: float | None = 5.0,
-    name: str = "",
-    on_connect: Notified | None = None,
-    on_disconnect: Notified | None = None,
-) -> Connecting:
-    """`async with connect() as client`, or `client = await connect()`.
-
-    `address` defaults to `BROKER_ADDR` in the environment, then to the platform's default. Fails at once with
-    ConnectFailed when nothing listens there, after `timeout` seconds when nothing answers. `name` is shown to people.
-    `on_connect` and `on_disconnect`, functions or coroutine functions without arguments, are called for each connection,
-    the first included, and for its end, whatever ends it; one at a time.
-    """
-    return Connecting(Client(address, name=name, on_connect=on_connect, on_disconnect=on_disconnect), timeout)
-
-
-class Connecting:
-    """A client that is not connected yet: await it, or enter it."""
-
-    def __init__(self, client: Client, timeout: float | None) -> None:
-        self._client = client
-        self._timeout = timeout
-
-    async def _open(self) -> Client:
-        await self._client.link.open(self._timeout)
-        return self._client
-
-    def __await__(self) -> Generator[Any, None, Client]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> Client:
-        return await self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
-        await self._client.leave(drain=kind is None)
 
 
 class Client:
@@ -118,7 +78,7 @@ class Client:
         self,
         object: str,
         method: str,
-        args: object = None,
+        args: Any = None,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
@@ -128,7 +88,7 @@ class Client:
         self,
         object: str,
         method: str,
-        args: object = None,
+        args: Any = None,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         returns: type[T],
@@ -138,7 +98,7 @@ class Client:
         self,
         object: str,
         method: str,
-        args: object = None,
+        args: Any = None,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         returns: Any = Any,
@@ -185,7 +145,7 @@ class Client:
         self,
         object: str,
         method: str,
-        args: object = None,
+        args: Any = None,
         *,
         timeout: float | None = None,
         headers: Mapping[str, str] | None = None,
@@ -195,7 +155,7 @@ class Client:
         self,
         object: str,
         method: str,
-        args: object = None,
+        args: Any = None,
         *,
         timeout: float | None = None,
         returns: type[T],
@@ -205,7 +165,7 @@ class Client:
         self,
         object: str,
         method: str,
-        args: object = None,
+        args: Any = None,
         *,
         timeout: float | None = None,
         returns: Any = Any,
@@ -215,31 +175,7 @@ class Client:
 
         `timeout` is for the whole stream, and `returns` the type of an item; the rest is as for `call`.
         """
-
-        link, session = self.link, self.link.session
-        deadline: float | None = None
-
-        async def start(make: Callable[[Session], Incoming]) -> float | None:
-            nonlocal deadline
-            link.require_own_loop()
-            now = link.loop.time
-            given = timeout if deadline is None else max(deadline - now(), 0.0)
-            left, inherited = inherit(given, headers, now, f"'{object}.{method}'")
-            if left == math.inf:
-                left = None
-            if not session.ready:
-                left = await link.wait_ready(left)
-            incoming = make(session)
-            payload = payload_of(args, incoming.codec, object, method)
-            started = now()
-            incoming.open(payload, started, left, inherited)
-            if left is not None:
-                deadline = started + left
-                if deadline < link.next_timer:
-                    link.arm_timer(deadline)
-            return deadline
-
-        return Stream(link, start, object, method, returns)
+        return Stream(self.link, object, method, args, returns, timeout=timeout, headers=headers)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `await client.object("math").add(a=10, b=32)`."""

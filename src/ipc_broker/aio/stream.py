@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import Any, Generic, Self, TypeVar, cast
 
+from ..context import inherit
 from ..errors import ConnectionLost, NoSuchObject
 from ..session import Session
 from ..session.streams import Incoming
-from ..session.values import value_of
+from ..session.values import payload_of, value_of
 from .link import Link
 from .retrying import wait_to_retry
 
 T = TypeVar("T")
-
-Start = Callable[[Callable[[Session], Incoming]], Awaitable[float | None]]
-"""Makes the incoming side with the session that is ready by then, and opens it; gives the deadline."""
 
 
 class _Incoming(Incoming):
@@ -33,17 +32,33 @@ class Stream(Generic[T]):
     """What `client.stream` gives: iterate over it, in `async with` or plainly.
 
     The method runs from the first item that is asked for, or from entering the block, and no further ahead than a window of
-    256 KiB. Leaving the loop or the block cancels it. What the method raises is raised behind its last item.
+    256 KiB. Leaving the loop or the block cancels it. What the method raises is raised behind its last item. `await` starts
+    it as well.
     """
 
-    def __init__(self, link: Link, start: Start, object_name: str, method: str, returns: Any) -> None:
+    def __init__(
+        self,
+        link: Link,
+        object_name: str,
+        method: str,
+        args: Any,
+        returns: Any,
+        *,
+        timeout: float | None,
+        headers: Mapping[str, str] | None,
+        check: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`check` is awaited before the method is called."""
         self.object = object_name
         self.method = method
         self._link = link
+        self._args = args
+        self._returns = returns
+        self._timeout = timeout
+        self._headers = headers
+        self._check = check
         self._deadline: float | None = None
         self._begun = False  # an item has come, or the end
-        self._start = start
-        self._returns = returns
         self._incoming: _Incoming | None = None
 
     def __repr__(self) -> str:
@@ -56,6 +71,9 @@ class Stream(Generic[T]):
     async def __aenter__(self) -> Self:
         await self._started()
         return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.__aenter__().__await__()
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
@@ -85,15 +103,27 @@ class Stream(Generic[T]):
             self._incoming.changed()  # another task may wait for an item
 
     async def _started(self) -> _Incoming:
-        made: list[_Incoming] = []
-
-        def make(session: Session) -> Incoming:
-            made.append(_Incoming(session, self.object, self.method))
-            return made[0]
-
-        self._deadline = await self._start(make)
-        self._incoming = made[0]
-        return made[0]
+        if self._check is not None:
+            await self._check()
+        link = self._link
+        link.require_own_loop()
+        now = link.loop.time
+        given = self._timeout if self._deadline is None else max(self._deadline - now(), 0.0)
+        left, headers = inherit(given, self._headers, now, f"'{self.object}.{self.method}'")
+        if left == math.inf:
+            left = None
+        if not link.session.ready:
+            left = await link.wait_ready(left)
+        incoming = _Incoming(link.session, self.object, self.method)
+        payload = payload_of(self._args, incoming.codec, self.object, self.method)
+        started = now()
+        incoming.open(payload, started, left, headers)
+        if left is not None:
+            self._deadline = started + left
+            if self._deadline < link.next_timer:
+                link.arm_timer(self._deadline)
+        self._incoming = incoming
+        return incoming
 
     def __del__(self) -> None:
         # A plain `async for` that is left by `break` drops its iterator and says nothing. It may be collected in any thread.

@@ -7,26 +7,15 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, Self, TypeVar, overload
 
-from msgspec import Raw
-
 from ..address import resolve_address
 from ..context import inherit
 from ..errors import ClientClosed, ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
-from ..protocol.codec import Codec
 from ..session import BROKER_OBJECT, Agreement
-from ..session.streams import Incoming
-from ..session.values import (
-    DEFAULT_TIMEOUT,
-    MAY_BE_LOST,
-    ObjectProxy,
-    names_after,
-    not_acknowledged,
-    payload_of,
-    value_of,
-)
+from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
 from .calls import Calls
 from .link import Link
+from .publishing import Publishing
 from .retrying import wait_for, wait_to_retry
 from .stream import Stream
 from .subscription import Subscription
@@ -77,9 +66,8 @@ class Client:
     ) -> None:
         self.link = Link(resolve_address(address, os.environ), name, timeout, on_connect, on_disconnect)
         self.calls = Calls(self.link)
+        self.publishing = Publishing(self.link, self.calls)
         self._subscriptions: set[Subscription] = set()
-        self._undrained = False  # whether something was published since the last drain
-        self._losses = 0  # connections that had been lost when the first of it was published
 
     @property
     def address(self) -> str:
@@ -99,7 +87,7 @@ class Client:
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         try:
-            if kind is None and self._undrained and not self.link.closed:
+            if kind is None and self.publishing.undrained and not self.link.closed:
                 self.drain()
         finally:
             self.close()
@@ -193,26 +181,7 @@ class Client:
 
         `timeout` is for the whole stream, and `returns` the type of an item; the rest is as for `call`.
         """
-
-        deadline: float | None = None
-
-        def start() -> tuple[Incoming, float | None, float | None]:
-            nonlocal deadline
-            given = timeout if deadline is None else max(deadline - time.monotonic(), 0.0)
-            left, inherited = inherit(given, headers, time.monotonic, f"'{object}.{method}'")
-            deadline = deadline_in(left)
-            while True:
-                self.link.wait_ready(deadline)
-                incoming = Incoming(self.link.session, object, method)
-                payload = payload_of(args, incoming.codec, object, method)
-                try:
-                    self.calls.open_stream(incoming, payload, left, deadline, inherited)
-                    return incoming, left, deadline
-                except ConnectionLost as error:
-                    if error.delivered != "no":
-                        raise
-
-        return Stream(self.link, self.calls, start, object, method, returns)
+        return Stream(self.link, self.calls, object, method, args, returns, timeout=timeout, headers=headers)
 
     def object(self, name: str) -> ObjectProxy:
         """The object's methods as methods: `client.object("math").add(a=10, b=32)`."""
@@ -224,43 +193,7 @@ class Client:
         Waits while the broker asks for a pause because a subscriber is slow. With `retain` the value is kept for those who
         subscribe later. `drain` tells when all was routed.
         """
-        link, session = self.link, self.link.session
-        deadline = deadline_in(DEFAULT_TIMEOUT)
-        while True:
-            if not session.ready:
-                link.wait_ready(deadline)
-            codec = session.codec
-            payload = payload_of(value, codec, object, topic)
-            try:
-                return self._publish_once(object, topic, payload, codec, deadline, retain=retain, ack=ack)
-            except ConnectionLost as error:
-                if error.delivered != "no":
-                    raise
-
-    def _publish_once(
-        self, object: str, topic: str, payload: Raw, codec: Codec, deadline: float | None, *, retain: bool, ack: bool
-    ) -> None:
-        publisher = self.link.session.publisher
-        if not retain and not ack:
-            self.calls.publish(lambda: self._marked(publisher.publish(object, topic, payload)), codec, deadline)
-            return
-        routed = Answer() if ack else None
-        self.calls.publish(
-            lambda: self._marked(publisher.publish_with(object, topic, payload, routed, 0.0, retain=retain)),
-            codec,
-            deadline,
-        )
-        if routed is not None:
-            if not self.link.wait_until(routed.done, deadline):
-                raise not_acknowledged(object, topic)
-            routed.result()
-
-    def _marked(self, queued: int) -> int:
-        """With the lock held, when an event was queued: the next drain is to wait for it."""
-        if not self._undrained:
-            self._undrained = True
-            self._losses = self.link.session.losses
-        return queued
+        self.publishing.publish(object, topic, value, retain=retain, ack=ack)
 
     def clear(self, object: str, topic: str) -> None:
         """Removes the value that is retained there, if there is one."""
@@ -335,36 +268,7 @@ class Client:
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""
-        publisher, deadline = self.link.session.publisher, deadline_in(timeout)
-        with self.link.lock:
-            undrained, losses = self._undrained, self._losses
-            self._undrained = False  # what others publish from now on is for the next one
-        try:
-            routed = False
-            while not routed:
-                if undrained and losses != self.link.session.losses and not publisher.has_unsent:
-                    raise ConnectionLost(MAY_BE_LOST)
-                routed = self._ping(timeout, deadline)
-        except ConnectionLost:
-            raise  # once: they will not come back
-        except BaseException:
-            if undrained:
-                self._undrained, self._losses = True, losses
-            raise
-        if undrained and losses != self.link.session.losses:
-            raise ConnectionLost(MAY_BE_LOST)
-
-    def _ping(self, timeout: float | None, deadline: float | None) -> bool:
-        """Asks the broker what it answers behind all events. False when that was surely not sent."""
-        self.link.wait_ready(deadline)
-        codec = self.link.session.codec
-        try:
-            self.calls.call(BROKER_OBJECT, "ping", codec.null, codec, timeout, deadline)
-        except ConnectionLost as error:
-            if error.delivered != "no":
-                raise
-            return False
-        return True
+        self.publishing.drain(timeout)
 
     def close(self) -> None:
         """At once: what was published may not have been routed. May be called again."""

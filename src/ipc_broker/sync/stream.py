@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
 from typing import Any, Generic, Self, TypeVar, cast
 
+from ..context import inherit
 from ..errors import ConnectionLost, NoSuchObject
 from ..session import deadline_exceeded
 from ..session.streams import Incoming
-from ..session.values import value_of
+from ..session.values import payload_of, value_of
 from .calls import Calls
 from .link import Link
 from .retrying import wait_to_retry
+from .waiting import deadline_in
 
 T = TypeVar("T")
 
@@ -27,20 +30,23 @@ class Stream(Generic[T]):
         self,
         link: Link,
         calls: Calls,
-        start: Callable[[], tuple[Incoming, float | None, float | None]],
         object_name: str,
         method: str,
+        args: Any,
         returns: Any,
+        *,
+        timeout: float | None,
+        headers: Mapping[str, str] | None,
     ) -> None:
-        """`start` gives what comes, the seconds that it may take, and until when."""
         self.object = object_name
         self.method = method
         self._link = link
         self._calls = calls
-        self._begun = False  # an item has come
-        self._start = start
+        self._args = args
         self._returns = returns
-        self._timeout: float | None = None
+        self._timeout = timeout
+        self._headers = headers
+        self._begun = False  # an item has come
         self._deadline: float | None = None
         self._incoming: Incoming | None = None
 
@@ -98,8 +104,23 @@ class Stream(Generic[T]):
 
     def _started(self) -> Incoming:
         if self._incoming is None:
-            self._incoming, self._timeout, self._deadline = self._start()
+            self._incoming = self._opened()
         return self._incoming
+
+    def _opened(self) -> Incoming:
+        given = self._timeout if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+        self._timeout, headers = inherit(given, self._headers, time.monotonic, f"'{self.object}.{self.method}'")
+        self._deadline = deadline_in(self._timeout)
+        while True:
+            self._link.wait_ready(self._deadline)
+            incoming = Incoming(self._link.session, self.object, self.method)
+            payload = payload_of(self._args, incoming.codec, self.object, self.method)
+            try:
+                self._calls.open_stream(incoming, payload, self._timeout, self._deadline, headers)
+                return incoming
+            except ConnectionLost as error:
+                if error.delivered != "no":
+                    raise
 
     def __del__(self) -> None:
         # A plain `for` that is left by `break` drops its iterator and says nothing.
