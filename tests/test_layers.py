@@ -34,6 +34,7 @@ LEVEL_0 = (
     "hints",
     "messages",
     "observation",
+    "remote",
     "version",
 )
 

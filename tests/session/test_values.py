@@ -9,7 +9,7 @@ from msgspec import Raw
 from ipc_broker.errors import InvalidArgs, RemoteError
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.encodings import ENCODINGS, JSON, MSGPACK
-from ipc_broker.session.values import ObjectProxy, names_after, payload_of, value_of
+from ipc_broker.session.values import names_after, payload_of, value_of
 
 BOTH = pytest.mark.parametrize("codec", ENCODINGS.values(), ids=ENCODINGS)
 
@@ -68,25 +68,9 @@ def test_a_result_that_cannot_be_read_is_the_workers_error(codec: Codec, payload
         value_of(Raw(payload), codec, Any, "math", "add")
 
 
-# Names and proxies
+# Names
 
 
 def test_pages_of_names_go_on_behind_the_last() -> None:
     assert names_after([]) == {"after": ""}
     assert names_after(["a", "b"]) == {"after": "b"}
-
-
-def test_a_proxys_methods_take_their_arguments_by_position_or_by_name() -> None:
-    proxy = ObjectProxy(lambda *call: call, "math")
-    assert proxy.add(1, None) == ("math", "add", [1, None])
-    assert proxy.add(a=1, b=None) == ("math", "add", {"a": 1, "b": None})
-    assert proxy.add() == ("math", "add", None)
-    with pytest.raises(TypeError, match=r"math\.add: give all arguments by position or all by name"):
-        proxy.add(1, b=2)
-
-
-def test_a_proxy_has_no_private_methods() -> None:
-    proxy = ObjectProxy(lambda *call: call, "math")
-    assert not hasattr(proxy, "_private")
-    assert not hasattr(proxy, "__len__")
-    assert repr(proxy) == "<ObjectProxy 'math'>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from msgspec import MsgspecError, Raw
@@ -46,25 +45,3 @@ def not_acknowledged(object_name: str, topic: str) -> DeadlineExceeded:
 def names_after(names: list[str]) -> dict[str, str]:
     """The arguments of `rob.listObjects` for the page behind these names."""
     return {"after": names[-1] if names else ""}
-
-
-class ObjectProxy:
-    """An object somewhere on the bus; its attributes are its methods. What they return, `call` decides."""
-
-    def __init__(self, call: Callable[..., Any], name: str) -> None:
-        self._call = call
-        self._name = name
-
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        if method.startswith("_"):
-            raise AttributeError(method)
-
-        def remote(*positional: Any, **named: Any) -> Any:
-            if positional and named:
-                raise TypeError(f"{self._name}.{method}: give all arguments by position or all by name")
-            return self._call(self._name, method, list(positional) if positional else named or None)
-
-        return remote
-
-    def __repr__(self) -> str:
-        return f"<ObjectProxy {self._name!r}>"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import Any, Literal, Self, TypeVar, overload
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from ..address import resolve_address
 from ..context import inherit
 from ..errors import ClientClosed, ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
 from ..session import BROKER_OBJECT, Agreement
-from ..session.values import DEFAULT_TIMEOUT, ObjectProxy, names_after, payload_of, value_of
+from ..session.proxies import ObjectProxy, with_headers, with_timeout
+from ..session.values import DEFAULT_TIMEOUT, names_after, payload_of, value_of
 from .calls import Calls
 from .link import Link
 from .publishing import Publishing
@@ -22,6 +23,7 @@ from .subscription import Subscription
 from .tidings import Notified
 from .waiting import Answer, deadline_in
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 Overflow = Literal["", "drop_oldest", "latest", "disconnect"]
@@ -183,9 +185,57 @@ class Client:
         """
         return Stream(self.link, self.calls, object, method, args, returns, timeout=timeout, headers=headers)
 
-    def object(self, name: str) -> ObjectProxy:
-        """The object's methods as methods: `client.object("math").add(a=10, b=32)`."""
-        return ObjectProxy(self.call, name)
+    @overload
+    def object(
+        self, name: str, *, timeout: float | None = DEFAULT_TIMEOUT, headers: Mapping[str, str] | None = None
+    ) -> ObjectProxy: ...
+    @overload
+    def object(
+        self,
+        name: str,
+        api: Callable[..., T],
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> T: ...
+    def object(
+        self,
+        name: str,
+        api: Callable[..., Any] | None = None,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The object's methods as methods: `client.object("math").add(a=10, b=32)`.
+
+        With `api`, a class or a Protocol whose methods are plain `def`s, they are those of the class: arguments are
+        checked against their signatures, and results against their hints, to which they are converted. Methods whose hint
+        is an iterator give a `Stream`. `timeout` is for each call, though not for streams; `headers` are for all.
+        """
+        call = with_headers(with_timeout(self.call, timeout), headers)
+        if api is None:
+            return ObjectProxy(call, name)
+        from ..session.typed import TypedProxy  # only for those who use it: it looks into classes
+
+        return TypedProxy(call, with_headers(self.stream, headers), name, api)
+
+    @overload
+    def bind(self, object: str, method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[P, T]: ...
+    @overload
+    def bind(self, object: str, method: Callable[Concatenate[Any, P], AsyncIterable[T]]) -> Callable[P, Stream[T]]: ...
+    @overload
+    def bind(self, object: str, method: Callable[Concatenate[Any, P], Iterator[T]]) -> Callable[P, Stream[T]]: ...
+    @overload
+    def bind(self, object: str, method: Callable[Concatenate[Any, P], T]) -> Callable[P, T]: ...
+    def bind(self, object: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """One method of a class, as a function that calls the object's: `client.bind("math", Calculator.add)(1, 2)`.
+
+        It may be `def` or `async def`, whatever the worker has. Generator functions, and those whose hint is an
+        AsyncIterator, Iterator or the like, give a `Stream`. Raises TypeError for a function that is no method with `self`.
+        """
+        from ..session.typed import bound_function
+
+        return bound_function(method, self.call, self.stream, object)
 
     def publish(self, object: str, topic: str, value: Any = None, *, retain: bool = False, ack: bool = False) -> None:
         """Returns when the event is with the kernel, with `ack` when the broker has routed it.
