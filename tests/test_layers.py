@@ -49,6 +49,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "session": ("protocol", *LEVEL_0),
     # A call made within a method ends with it: `context` says so with the error that the caller would get.
     "context": ("errors", "messages"),
+    # Apart from it: a program that only calls need not import `logging`.
+    "call_logging": ("context", "messages"),
     "interface": ("protocol", *LEVEL_0),
     "schemas": ("interface", *LEVEL_0),
     "aio.signals": (),
@@ -65,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
 }
 
-BELOW_THE_SHELLS = (*LEVEL_0, "protocol", "routing", "session", "context", "interface", "schemas")
+BELOW_THE_SHELLS = (*LEVEL_0, "protocol", "routing", "session", "context", "call_logging", "interface", "schemas")
 ONLY_FOR_SHELLS = {"asyncio", "selectors", "signal", "socket", "threading", "time"}
 # The same by other doors, and the door behind which this test could not see.
 WAYS_AROUND = {"_thread", "concurrent", "importlib", "multiprocessing", "select", "ssl", "subprocess", "uvloop"}

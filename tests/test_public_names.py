@@ -27,6 +27,7 @@ NAMES = {
     "SharedObject": "interface",
     "inline": "interface",
     "current_call": "context",
+    "CallContextFilter": "call_logging",
     **{
         name: "errors"
         for name, kind in vars(errors).items()

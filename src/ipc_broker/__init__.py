@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .aio.client import Client as Client
     from .aio.connecting import connect as connect
     from .aio.worker import Worker as Worker
+    from .call_logging import CallContextFilter as CallContextFilter
     from .config import BrokerConfig as BrokerConfig
     from .config import Limits as Limits
     from .context import current_call as current_call
@@ -48,6 +49,7 @@ _HOMES = {
     ".aio.client": ("Client",),
     ".aio.connecting": ("connect",),
     ".aio.worker": ("Worker",),
+    ".call_logging": ("CallContextFilter",),
     ".config": ("BrokerConfig", "Limits"),
     ".context": ("current_call",),
     ".events": ("Event", "Gap"),

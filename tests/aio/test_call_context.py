@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from ipc_broker import Event, SharedObject, Worker, connect, current_call, inline
+from ipc_broker import CallContextFilter, Event, SharedObject, Worker, connect, current_call, inline
 from ipc_broker import sync as blocking
 from ipc_broker.aio.client import Client
 from ipc_broker.errors import CallCancelled, DeadlineExceeded, InvalidArgs, RemoteError, TooLarge
@@ -154,9 +155,17 @@ async def test_a_method_knows_its_caller(any_address: str) -> None:
         def at_once(self) -> Any:
             return _who()
 
+        async def stream(self) -> AsyncIterator[Any]:
+            yield _who()
+
+        def stream_in_thread(self) -> Iterator[Any]:
+            yield _who()
+
     def _who() -> Any:
         caller = current_call().caller
         assert caller is not None
+        if where.startswith("unix:") and sys.platform == "linux":
+            assert caller.uid == os.getuid()
         return [caller.name, caller.pid]
 
     async with broker_at(any_address) as broker, serving(broker.addresses[0], who=Who()):
@@ -165,6 +174,8 @@ async def test_a_method_knows_its_caller(any_address: str) -> None:
             async with connect(where, name=name) as client:
                 for method in ("on_loop", "in_thread", "at_once"):
                     assert await client.call("who", method) == [name, os.getpid()]
+                for method in ("stream", "stream_in_thread"):
+                    assert await anext(client.stream("who", method)) == [name, os.getpid()]
         async with RawPeer.at(where) as seed:
             pid = os.getpid() if where.startswith("unix:") and sys.platform == "linux" else None
             assert await seed.ask(call("1", "who", "at_once")) == result("1", "who", ["", pid])
@@ -216,6 +227,94 @@ async def test_a_call_that_outlived_its_broker_is_not_taken_for_one_of_the_next(
             await worker.__aexit__(None, None, None)
     finally:
         who.go_on.set()
+
+
+# What log records say of it
+
+
+class Noted(logging.Handler):
+    """Keeps what the records say of the call, and their text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.addFilter(CallContextFilter())
+        self.setFormatter(
+            logging.Formatter("%(ipc_object)s.%(ipc_method)s %(ipc_headers)s %(ipc_caller)s: %(message)s")
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def noted() -> Iterator[Noted]:
+    handler = Noted()
+    logger = logging.getLogger("ipc_broker")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+class Logging:
+    """Writes to the log, in each of the ways in which methods run."""
+
+    def _log(self) -> None:
+        logging.getLogger("ipc_broker.tests").warning("running")
+
+    async def on_loop(self) -> None:
+        self._log()
+
+    def in_thread(self) -> None:
+        self._log()
+
+    @inline
+    def at_once(self) -> None:
+        self._log()
+
+    async def stream(self) -> AsyncIterator[None]:
+        self._log()
+        yield None
+
+    def stream_in_thread(self) -> Iterator[None]:
+        self._log()
+        yield None
+
+
+@pytest.mark.parametrize("method", ["on_loop", "in_thread", "at_once", "stream", "stream_in_thread"])
+async def test_records_tell_of_the_call_wherever_a_method_runs(method: str, noted: Noted, address: str) -> None:
+    async with (
+        broker_at(address) as broker,
+        serving(broker.addresses[0], noisy=Logging()),
+        connect(broker.addresses[0], name="thermostat") as client,
+    ):
+        if method.startswith("stream"):
+            await anext(client.stream("noisy", method, headers={"tenant": "a"}))
+        else:
+            await client.call("noisy", method, headers={"tenant": "a"})
+    who = f"'thermostat' (process {os.getpid()})"
+    assert [line for line in noted.lines if line.endswith("running")] == [
+        f"noisy.{method} {{'tenant': 'a'}} {who}: running"
+    ]
+
+
+@pytest.mark.parametrize("method", ["on_loop", "in_thread", "at_once"])
+async def test_what_a_method_raised_is_logged_with_its_call(method: str, noted: Noted, address: str) -> None:
+    class Failing:
+        async def on_loop(self) -> None:
+            raise ValueError("no")
+
+        def in_thread(self) -> None:
+            raise ValueError("no")
+
+        @inline
+        def at_once(self) -> None:
+            raise ValueError("no")
+
+    async with bus(address, failing=Failing()) as client:
+        with pytest.raises(RemoteError):
+            await client.call("failing", method)
+    assert [line.partition(" ")[0] for line in noted.lines if "raised" in line] == [f"failing.{method}"]
 
 
 # What the calls that it makes inherit

@@ -187,7 +187,7 @@ class Executor:
             value = context.run(method.function, *arguments[0], **arguments[1])
             payload = connection.codec.encode_payload(value)
         except BaseException as error:
-            self._raised(call, connection, error)
+            context.run(self._raised, call, connection, error)
             if isinstance(error, KeyboardInterrupt):
                 raise
         else:
