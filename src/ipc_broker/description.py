@@ -61,11 +61,22 @@ class Owner(Struct, frozen=True, omit_defaults=True):
     running: int = 0
 
 
-class ObjectDescription(Struct, frozen=True, omit_defaults=True):
-    """The broker's answer to `rob.describe`. Without `interface` the object is opaque: its worker told nothing of it."""
+class ServedObject(Struct, frozen=True, omit_defaults=True):
+    """Who serves an object. `waiting` counts the calls for which nobody has room."""
 
     object: str
     mode: str = "exclusive"
     owners: tuple[Owner, ...] = ()
     waiting: int = 0
+
+
+class ObjectDescription(ServedObject, frozen=True, omit_defaults=True):
+    """The broker's answer to `rob.describe`. Without `interface` the object is opaque: its worker told nothing of it."""
+
+    interface: Interface | None = None
+
+
+class EncodedDescription(ServedObject, frozen=True, omit_defaults=True):
+    """The same as the broker sends it: the interface in the encoding of the one who asks."""
+
     interface: Raw | UnsetType = UNSET

@@ -15,6 +15,7 @@ import msgspec
 
 from .description import Interface, Kind, MethodDescription, Parameter, Schema
 from .interface import Method
+from .remote import RemoteMethod
 
 _TEMPLATE = "#/definitions/{name}"
 
@@ -30,8 +31,11 @@ _FORMATS: dict[Any, str] = {datetime.datetime: "date-time", datetime.time: "time
 """Types whose format msgspec leaves out where they may be with or without a time zone."""
 
 
-def interface_of(target: object, methods: Mapping[str, Method]) -> Interface:
-    """`methods` are those of `methods_of(target)`. A type that has no schema is any value."""
+def interface_of(target: object, methods: Mapping[str, Method] | Mapping[str, RemoteMethod]) -> Interface:
+    """`methods` are those of `methods_of(target)` or, of a class, `remote_methods(target)`.
+
+    A type that has no schema is any value.
+    """
     hints = [hint for method in methods.values() for hint in (*method.hints.values(), method.returns)]
     schemas, definitions = _schemas_of(hints)
     kind = target if isinstance(target, type) else type(target)
@@ -43,7 +47,7 @@ def interface_of(target: object, methods: Mapping[str, Method]) -> Interface:
     )
 
 
-def _describe(method: Method, schemas: typing.Iterator[Schema]) -> MethodDescription:
+def _describe(method: Method | RemoteMethod, schemas: typing.Iterator[Schema]) -> MethodDescription:
     """Takes the schemas of its hints, in their order."""
     parameters = []
     for one in method.signature.parameters.values():

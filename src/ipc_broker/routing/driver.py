@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Raw, Struct
 
-from ..description import Interface, ObjectDescription
+from ..description import EncodedDescription, Interface
 from ..driver import Rob
-from ..interface import methods_of
 from ..messages import Call, Goodbye, Hello, Name, Publish, Result, Welcome
 from ..observation import Inspection, Measurement, TopicState, Watch
 from ..protocol.encodings import ENCODINGS
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import Unsendable, reason_of
+from ..remote import remote_methods
 from ..schemas import interface_of
 from .events import topic_refusal
 from .inspecting import describe, inspect, topics
@@ -91,7 +91,7 @@ class Topics(Struct, forbid_unknown_fields=True):
 
 @lru_cache(maxsize=1)
 def own_interface() -> Interface:
-    interface = interface_of(Rob, methods_of(Rob))
+    interface = interface_of(Rob, remote_methods(Rob))
     return msgspec.structs.replace(interface, type="")
 
 
@@ -237,11 +237,11 @@ class Driver:
 
     # Those who look
 
-    def _describe(self, peer: Peer, args: Raw, now: float) -> ObjectDescription:
+    def _describe(self, peer: Peer, args: Raw, now: float) -> EncodedDescription:
         wish: Describe = self._decode(peer, args, Describe)
         codec = peer.connection.codec
         if wish.object == BROKER_OBJECT:
-            return ObjectDescription(BROKER_OBJECT, interface=codec.encode_payload(own_interface()))
+            return EncodedDescription(BROKER_OBJECT, interface=codec.encode_payload(own_interface()))
         name = self._router.names.find(wish.object)
         if name is None:
             raise Refused("no_such_object", f"No such object '{wish.object}'")

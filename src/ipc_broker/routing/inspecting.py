@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from ..description import ObjectDescription, Owner
+from ..description import EncodedDescription, Owner
 from ..observation import (
     MOST_LISTED,
     CallState,
@@ -163,13 +163,13 @@ def topics(router: Router, wanted: str) -> list[TopicState]:
     ]
 
 
-def describe(name: Name, codec: Codec) -> ObjectDescription:
+def describe(name: Name, codec: Codec) -> EncodedDescription:
     """For a peer of this encoding; of several that share the name, the interface of the first that told one.
 
     Raises Unsendable where that encoding cannot say it.
     """
     known = next((one.interface for one in name.members if one.interface is not None), None)
-    return ObjectDescription(
+    return EncodedDescription(
         object=name.object_name,
         mode=name.members[0].mode,
         owners=(*_owners(name.members, "serving"), *_owners(name.standby, "standby")),
