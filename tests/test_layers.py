@@ -53,6 +53,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "call_logging": ("context", "messages"),
     "interface": ("protocol", *LEVEL_0),
     "schemas": ("interface", *LEVEL_0),
+    # For clients, which hold a class against an object.
+    "conformance": ("schemas", *LEVEL_0),
     "aio.signals": (),
     "aio.accepting": LEVEL_0,
     "aio.unix": ("aio.accepting", *LEVEL_0),
@@ -60,14 +62,34 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio.listening": ("aio.accepting", "aio.transport", "aio.unix", *LEVEL_0),
     "aio.broker": ("aio.listening", "aio.signals", "aio.transport", "aio.unix", "routing", "protocol", *LEVEL_0),
     # Clients and workers, and what they share.
-    "aio": ("aio.signals", "aio.transport", "session", "context", "interface", "schemas", "protocol", *LEVEL_0),
+    "aio": (
+        "aio.signals",
+        "aio.transport",
+        "session",
+        "context",
+        "conformance",
+        "interface",
+        "schemas",
+        "protocol",
+        *LEVEL_0,
+    ),
     # Its calls, too, inherit from the method that makes them; it serves no objects.
-    "sync": ("session", "context", "protocol", *LEVEL_0),
+    "sync": ("session", "context", "conformance", "protocol", *LEVEL_0),
     "cli": (DOOR, "aio", "aio.broker", "sync", *LEVEL_0),
     "__main__": ("cli",),
 }
 
-BELOW_THE_SHELLS = (*LEVEL_0, "protocol", "routing", "session", "context", "call_logging", "interface", "schemas")
+BELOW_THE_SHELLS = (
+    *LEVEL_0,
+    "protocol",
+    "routing",
+    "session",
+    "context",
+    "call_logging",
+    "interface",
+    "schemas",
+    "conformance",
+)
 ONLY_FOR_SHELLS = {"asyncio", "selectors", "signal", "socket", "threading", "time"}
 # The same by other doors, and the door behind which this test could not see.
 WAYS_AROUND = {"_thread", "concurrent", "importlib", "multiprocessing", "select", "ssl", "subprocess", "uvloop"}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .errors import ConnectFailed as ConnectFailed
     from .errors import ConnectionLost as ConnectionLost
     from .errors import DeadlineExceeded as DeadlineExceeded
+    from .errors import InterfaceMismatch as InterfaceMismatch
     from .errors import InvalidArgs as InvalidArgs
     from .errors import IPCError as IPCError
     from .errors import ListenFailed as ListenFailed
@@ -64,6 +65,7 @@ _HOMES = {
         "ConnectionLost",
         "DeadlineExceeded",
         "IPCError",
+        "InterfaceMismatch",
         "InvalidArgs",
         "ListenFailed",
         "NameTaken",

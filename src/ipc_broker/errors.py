@@ -6,6 +6,7 @@ IPCError
 ├── ListenFailed         (OSError)          the broker cannot listen at the address
 ├── ClientClosed                            the client was closed before it was used
 ├── NameTaken                               somebody else owns the object's name
+├── InterfaceMismatch    (TypeError)        a class does not fit the object that it is to type
 └── CallError                               a call ended without a result; `code` says why
     ├── NoSuchObject                        no_such_object
     ├── NoSuchMethod                        no_such_method
@@ -61,6 +62,18 @@ class NameTaken(IPCError):
         super().__init__(message)
         self.owner = owner
         self.pid = pid
+
+
+class InterfaceMismatch(IPCError, TypeError):
+    """A class does not fit the object that it is to type, or nobody can tell whether it does.
+
+    `problems` are what does not fit, each in a few words; none where the object's worker has not told what it offers.
+    """
+
+    def __init__(self, message: str, *, object: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.object = object
+        self.problems = problems
 
 
 class CallError(IPCError):

@@ -8,6 +8,9 @@ from typing import Any, assert_type
 
 from ipc_broker import Client, connect
 from ipc_broker.aio.stream import Stream
+from ipc_broker.description import Interface, ObjectDescription
+from ipc_broker.driver import Rob
+from ipc_broker.observation import Inspection
 from ipc_broker.session.proxies import ObjectProxy
 from tests.typing.services import Asynchronous, Calculator, Point, Service, Store
 
@@ -30,7 +33,7 @@ async def proxies() -> None:
         async for line in api.tail(lines=3):
             assert_type(line, str)
 
-        calculator = client.object("math", Calculator, timeout=None)
+        calculator = client.object("math", Calculator, check=True, timeout=None)
         assert_type(calculator, Calculator)
         assert_type(await calculator.add(a=1, b=2), int)
         assert_type(await client.object("store", Store[Point]).get("a"), Point)
@@ -59,3 +62,6 @@ async def calls(client: Client) -> None:
     assert_type(await client.call("math", "add", [1, 2]), Any)
     assert_type(await client.call("math", "add", [1, 2], returns=int), int)
     assert_type(client.stream("math", "tail", [3], returns=str), Stream[str])
+    assert_type(await client.describe("math"), ObjectDescription)
+    assert_type((await client.describe("math")).interface, Interface | None)
+    assert_type(await client.object("rob", Rob).inspect(), Inspection)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, assert_type
 
+from ipc_broker.description import Interface, ObjectDescription
 from ipc_broker.session.proxies import ObjectProxy
 from ipc_broker.sync import Client, connect
 from ipc_broker.sync.stream import Stream
@@ -29,7 +30,7 @@ def proxies() -> None:
         for line in api.tail(lines=3):
             assert_type(line, str)
 
-        calculator = client.object("math", BlockingCalculator, timeout=None)
+        calculator = client.object("math", BlockingCalculator, check=True, timeout=None)
         assert_type(calculator, BlockingCalculator)
         assert_type(calculator.add(a=1, b=2), int)
 
@@ -56,3 +57,5 @@ def calls(client: Client) -> None:
     assert_type(client.call("math", "add", [1, 2]), Any)
     assert_type(client.call("math", "add", [1, 2], returns=int), int)
     assert_type(client.stream("math", "tail", [3], returns=str), Stream[str])
+    assert_type(client.describe("math"), ObjectDescription)
+    assert_type(client.describe("math").interface, Interface | None)

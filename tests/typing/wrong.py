@@ -33,6 +33,7 @@ def blocking_calls_that_do_not_fit(client: BlockingClient) -> None:
     text: str = api.add(1, 2)  # wrong
     api.subtract(1, 2)  # wrong
     client.object("math", Blocking, patience=1)  # wrong
+    client.object("math", check=True)  # wrong
 
     text = client.bind("math", Service.add)(1)  # wrong
     text = client.bind("math", Service.divide)(1.0, by=2.0)  # wrong

@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from msgspec import Raw
 
@@ -29,6 +29,10 @@ from .link import ENOUGH_TO_WRITE, Link
 from .retrying import ask, wait_for, wait_to_retry
 from .stream import Stream
 from .subscription import Callback, Subscription
+
+if TYPE_CHECKING:
+    from ..description import ObjectDescription
+    from .describing import CheckedObject
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -188,6 +192,7 @@ class Client:
         name: str,
         api: Callable[..., T],
         *,
+        check: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> T: ...
@@ -196,6 +201,7 @@ class Client:
         name: str,
         api: Callable[..., Any] | None = None,
         *,
+        check: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
@@ -204,13 +210,21 @@ class Client:
         With `api`, a class or a Protocol whose methods are `async def`, they are those of the class: arguments are
         checked against their signatures, and results against their hints, to which they are converted. Methods whose hint
         is an iterator give a `Stream`. `timeout` is for each call, though not for streams; `headers` are for all.
+
+        With `check` the class is held against what the object's worker tells of it, before the first call: that
+        raises InterfaceMismatch, NoSuchObject, or NoSuchMethod where the broker cannot tell.
         """
-        call = with_headers(with_timeout(self.call, timeout), headers)
         if api is None:
-            return ObjectProxy(call, name)
+            return ObjectProxy(with_headers(with_timeout(self.call, timeout), headers), name)
         from ..session.typed import TypedProxy  # only for those who use it: it looks into classes
 
-        return TypedProxy(call, with_headers(self.stream, headers), name, api)
+        calls: Client | CheckedObject = self
+        if check:
+            from .describing import CheckedObject
+
+            calls = CheckedObject(self, name, api)
+        call = with_headers(with_timeout(calls.call, timeout), headers)
+        return TypedProxy(call, with_headers(calls.stream, headers), name, api)
 
     @overload
     def bind(self, object: str, method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[P, Awaitable[T]]: ...
@@ -321,6 +335,15 @@ class Client:
             ):
                 names += page
             return names
+
+    async def describe(self, object: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> ObjectDescription:
+        """Who serves the object, and what it offers: its methods with their types, as JSON Schema.
+
+        Raises NoSuchObject, and NoSuchMethod where the broker cannot tell.
+        """
+        from .describing import describe  # only for those who ask
+
+        return await describe(self, object, timeout)
 
     async def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""

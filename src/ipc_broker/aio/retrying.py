@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CallError, ConnectionLost, DeadlineExceeded, NoSuchObject
-from ..session import ASK_EVERY, Session, not_there_yet
+from ..session import ASK_EVERY, BROKER_OBJECT, Session, not_there_yet
 from ..session.values import DEFAULT_TIMEOUT
 from .link import Link
 
@@ -68,7 +68,11 @@ async def wait_to_retry(link: Link, error: CallError, deadline: float | None) ->
     if isinstance(error, ConnectionLost):
         link.require_open()
         return
-    if not isinstance(error, NoSuchObject) or error.object is None or link.loop.time() >= link.settled_at:
+    if (
+        not isinstance(error, NoSuchObject)
+        or error.object in (None, BROKER_OBJECT)
+        or link.loop.time() >= link.settled_at
+    ):
         raise error
     ends_early = deadline is not None and deadline < link.settled_at
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 from ..address import resolve_address
 from ..context import inherit
@@ -22,6 +22,9 @@ from .stream import Stream
 from .subscription import Subscription
 from .tidings import Notified
 from .waiting import Answer, deadline_in
+
+if TYPE_CHECKING:
+    from ..description import ObjectDescription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -195,6 +198,7 @@ class Client:
         name: str,
         api: Callable[..., T],
         *,
+        check: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> T: ...
@@ -203,6 +207,7 @@ class Client:
         name: str,
         api: Callable[..., Any] | None = None,
         *,
+        check: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
@@ -211,13 +216,21 @@ class Client:
         With `api`, a class or a Protocol whose methods are plain `def`s, they are those of the class: arguments are
         checked against their signatures, and results against their hints, to which they are converted. Methods whose hint
         is an iterator give a `Stream`. `timeout` is for each call, though not for streams; `headers` are for all.
+
+        With `check` the class is held against what the object's worker tells of it, at once: that
+        raises InterfaceMismatch, NoSuchObject, or NoSuchMethod where the broker cannot tell.
         """
         call = with_headers(with_timeout(self.call, timeout), headers)
         if api is None:
             return ObjectProxy(call, name)
         from ..session.typed import TypedProxy  # only for those who use it: it looks into classes
 
-        return TypedProxy(call, with_headers(self.stream, headers), name, api)
+        proxy = TypedProxy(call, with_headers(self.stream, headers), name, api)
+        if check:
+            from ..conformance import require_conformance
+
+            require_conformance(api, self.describe(name))
+        return proxy
 
     @overload
     def bind(self, object: str, method: Callable[Concatenate[Any, P], Awaitable[T]]) -> Callable[P, T]: ...
@@ -315,6 +328,15 @@ class Client:
             ):
                 names += page
             return names
+
+    def describe(self, object: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> ObjectDescription:
+        """Who serves the object, and what it offers: its methods with their types, as JSON Schema.
+
+        Raises NoSuchObject, and NoSuchMethod where the broker cannot tell.
+        """
+        from .describing import describe  # only for those who ask
+
+        return describe(self, object, timeout)
 
     def drain(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
         """Returns when the broker has routed all that was published before. Raises ConnectionLost when it may have not."""

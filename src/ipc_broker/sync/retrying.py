@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..errors import CallError, ClientClosed, ConnectionLost, NoSuchObject
-from ..session import ASK_EVERY, not_there_yet
+from ..session import ASK_EVERY, BROKER_OBJECT, not_there_yet
 from .calls import Calls
 from .link import Link
 from .waiting import Answer, earlier
@@ -49,7 +49,11 @@ def wait_to_retry(link: Link, calls: Calls, error: CallError, deadline: float | 
     if isinstance(error, ConnectionLost):
         link.wait_ready(deadline)
         return
-    if not isinstance(error, NoSuchObject) or error.object is None or time.monotonic() >= link.settled_at:
+    if (
+        not isinstance(error, NoSuchObject)
+        or error.object in (None, BROKER_OBJECT)
+        or time.monotonic() >= link.settled_at
+    ):
         raise error
     until = earlier(deadline, link.settled_at)
     try:
