@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import functools
 import operator
+import typing
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeVar, cast
 
@@ -237,6 +238,8 @@ class Streams(Protocol):
 
     def untyped(self) -> collections.abc.Iterator: ...  # type: ignore[type-arg]  # whatever comes
 
+    def untyped_alias(self) -> typing.Iterator: ...  # type: ignore[type-arg]  # the same, as older programs say it
+
     def generator_function(self) -> Any:
         yield 1
 
@@ -269,7 +272,7 @@ def test_a_hint_that_cannot_be_resolved_leaves_the_others() -> None:
 def test_methods_that_stream(name: str) -> None:
     method = of(name, Streams)
     assert method.is_stream
-    assert method.returns == (Any if name in ("untyped", "generator_function") else int)
+    assert method.returns == (Any if name in ("untyped", "untyped_alias", "generator_function") else int)
 
 
 def test_the_type_variables_of_a_class_stand_for_what_it_is_used_with() -> None:

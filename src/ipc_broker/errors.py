@@ -70,7 +70,7 @@ class InterfaceMismatch(IPCError, TypeError):
     `problems` are what does not fit, each in a few words; none where the object's worker has not told what it offers.
     """
 
-    def __init__(self, message: str, *, object: str, problems: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *, object: str = "", problems: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.object = object
         self.problems = problems

@@ -38,6 +38,5 @@ def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 def item_hint(hint: Any) -> Any:
     """Of `AsyncIterator[int]` and its like `int`; Any where it does not say."""
-    if typing.get_origin(hint) in STREAMS:
-        return typing.get_args(hint)[0]
-    return Any
+    inner = typing.get_args(hint)
+    return inner[0] if inner and typing.get_origin(hint) in STREAMS else Any

@@ -244,7 +244,8 @@ class Client:
         """One method of a class, as a function that calls the object's: `client.bind("math", Calculator.add)(1, 2)`.
 
         It may be `def` or `async def`, whatever the worker has. Generator functions, and those whose hint is an
-        AsyncIterator, Iterator or the like, give a `Stream`. Raises TypeError for a function that is no method with `self`.
+        AsyncIterator, Iterator or the like, give a `Stream`. (To type checkers an `Iterable` may also be a list: say
+        Iterator.) Raises TypeError for a function that is no method with `self`.
         """
         from ..session.typed import bound_function
 
