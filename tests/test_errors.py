@@ -28,6 +28,7 @@ ALSO: dict[type[IPCError], type[Exception]] = {
     errors.ConfigError: ValueError,
     errors.ConnectFailed: ConnectionError,
     errors.ListenFailed: OSError,
+    errors.InterfaceMismatch: TypeError,
     errors.DeadlineExceeded: TimeoutError,
     errors.ConnectionLost: ConnectionError,
 }
