@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +17,6 @@ from ..protocol.framing import HEADER_SIZE
 from .replies import Questions
 from .shell import Server
 
-logger = logging.getLogger("ipc_broker")
 
 _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
 
@@ -68,7 +66,10 @@ class Serving:
         if wish.interface is not None and self._tells_interfaces():
             interface = connection.codec.encode_payload(wish.interface)
             if len(bytes(interface)) > MOST_BYTES:
-                logger.warning("'%s' is not described: its interface is over %d bytes", wish.name, MOST_BYTES)
+                from logging import getLogger  # here, since clients start without it
+
+                told = "'%s' is not described: its interface is over %d bytes"
+                getLogger("ipc_broker").warning(told, wish.name, MOST_BYTES)
                 interface = UNSET
         connection.send(RegisterObject(wish.name, wish.mode, wish.concurrency, interface))
 
