@@ -17,7 +17,6 @@ from ..protocol.framing import HEADER_SIZE
 from .replies import Questions
 from .shell import Server
 
-
 _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
 
 
