@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 STAMP := .venv/set-up
-MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools)
+MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools examples)
 
 .PHONY: help demo test check bench fuzz chaos soak test-windows lock clean
 
@@ -44,7 +44,7 @@ lock: $(STAMP) ## bring requirements-dev.txt up to date with pyproject.toml and 
 
 clean: ## remove .venv and everything else that was made here
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench.json
-	find src tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find src tests benchmarks tools examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A candidate is tried by running it: a name on PATH may belong to a broken shim, or lack what makes environments.
 $(STAMP): pyproject.toml requirements-dev.txt

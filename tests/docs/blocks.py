@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
+ONE_STORY = "one story"
+"""The comment at the top of a document whose sections belong together."""
+ONLY_SHOWN = "only shown"
+"""The comment above a block that nobody can run, or that would change the machine: how to install, a file of systemd."""
 
 _FENCE = re.compile(r"^( *)(`{3,})(.*)$")
 _MARK = re.compile(r"^ *<!-- (.*) -->$")
 
 
 class Block(NamedTuple):
-    """`kind` is the word behind the fence, `mark` the comment that stands above it, `section` the heading of level two."""
+    """`kind` is the word behind the fence, `mark` the comment that stands above it.
+
+    `section` is the heading of level two, "" throughout a document that is one story.
+    """
 
     document: str
     line: int
@@ -41,6 +51,7 @@ def blocks_of_kind(kind: str) -> list[Block]:
 def _read_blocks(document: Path) -> Iterator[Block]:
     name = document.relative_to(ROOT).as_posix()
     section = mark = ""
+    whole = False
     opening: re.Match[str] | None = None
     begun, lines = 0, list[str]()
     for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), start=1):
@@ -55,9 +66,10 @@ def _read_blocks(document: Path) -> Iterator[Block]:
             opening, begun, lines = fence, number, []
         elif (comment := _MARK.match(line)) is not None:
             mark = comment[1]
+            whole = whole or mark == ONE_STORY
         elif line:
             mark = ""
-            if line.startswith("## "):
+            if line.startswith("## ") and not whole:
                 section = line[3:]
     if opening is not None:
         raise ValueError(f"{name}:{begun}: the block has no end")

@@ -1,7 +1,7 @@
 """Runs what a document shows, as somebody would who follows it line by line.
 
-The blocks of one section of level two are a story: they are played in order, in a folder and against a broker of their
-own, which all programs find in `BROKER_ADDR`.
+The blocks of one section of level two are a story, or those of a whole document that says so (`blocks.ONE_STORY`): they
+are played in order, in a folder and against a broker of their own, which all programs find in `BROKER_ADDR`.
 
 - A `python` block that begins with `# NAME.py` is saved under that name, and must be run later. Any other is run at once:
   each of its `print(...)  # TEXT` has to print just that.
@@ -9,8 +9,12 @@ own, which all programs find in `BROKER_ADDR`.
   and process numbers may differ. A command fails if and only if a line begins with its name and a colon.
 - `<!-- keeps running -->` above a `console` block: its one command runs on until the story ends. The next block comes
   when the first line that is shown was printed, or, with `<!-- keeps running, serves NAME -->`, when that object is
-  registered. All that is shown must have been printed when the story ends.
-- `ipc-broker` without words is the story's broker; a story that does not start it is given one.
+  registered. All that is shown must have been printed when the story ends, in that order; what it logs may stand between.
+- `<!-- stops COMMAND -->` above a block: the command that was started so is stopped before, and has then said all.
+  `<!-- kills COMMAND -->` gives it no time for that.
+- A `toml` block that begins with `# NAME.toml` is saved under that name; a command that names the file is given it.
+- `ipc-broker` that keeps running is the story's broker, wherever it says that it listens; a story that does not start it is
+  given one.
 """
 
 from __future__ import annotations
@@ -27,15 +31,17 @@ import ipc_broker
 from ipc_broker.cli.children import Child
 from ipc_broker.sync import connect
 from tests.cli.programs import environment
-from tests.docs.blocks import Block
+from tests.docs.blocks import ONLY_SHOWN, Block
 
 PATIENCE = 30.0
 
 _SOURCES = str(Path(ipc_broker.__file__).parents[1])
 _PROGRAMS = {"rob": "ipc_broker.cli.rob", "ipc-broker": "ipc_broker"}
-_FILE_NAME = re.compile(r"# (\w+\.py)\n")
+_FILE_NAME = re.compile(r"# (\w+\.(?:py|toml))\n")
+_FILE = re.compile(r"(?:\w+/)*\w+\.(?:py|toml)")
 _PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
-_SERVES = re.compile(r"keeps running, serves (\w+)")
+_SERVES = re.compile(r"keeps running, serves ([\w.]+)")
+_ENDS = re.compile(r"(stops|kills) (.+)")
 _ADDRESS = r"(?:unix|tcp|pipe)://[^\s,;)]+"
 _DIFFERS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
@@ -69,10 +75,21 @@ def commands_of(block: Block) -> list[Command]:
     return commands
 
 
-def play(blocks: Sequence[Block]) -> None:
+def started_by(block: Block) -> list[Command]:
+    """The commands that go on when the block is over."""
+    return commands_of(block) if block.mark.startswith("keeps running") else []
+
+
+def is_broker(command: Command) -> bool:
+    return command.line.split()[0] == "ipc-broker"
+
+
+def play(blocks: Sequence[Block], folder: Path | None = None) -> None:
+    """With a `folder`, in which files that commands name are looked for, the blocks must save none."""
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ipc-broker-docs-"))
-        _Story(blocks, Path(folder), stack).play()
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ipc-broker-docs-")))
+        _Story(blocks, folder, stack).play()
 
 
 class _Story:
@@ -85,11 +102,14 @@ class _Story:
         self._environ = environment(IPC_BROKER_LISTEN="tcp://127.0.0.1:0", PYTHONPATH=_SOURCES, PYTHONUTF8="1")
 
     def play(self) -> None:
-        shown = [command.line for block in self._blocks if block.kind == "console" for command in commands_of(block)]
-        if "ipc-broker" not in shown:
+        if not any(is_broker(command) for block in self._blocks for command in started_by(block)):
             self._start(Command("ipc-broker", []))
         for block in self._blocks:
-            if block.kind == "python":
+            if (ends := _ENDS.fullmatch(block.mark)) is not None:
+                self._end(ends[2], kills=ends[1] == "kills")
+            if block.kind == "toml":
+                self._save(block)
+            elif block.kind == "python":
                 self._python(block)
             elif block.mark.startswith("keeps running"):
                 self._start_and_wait(block)
@@ -97,17 +117,37 @@ class _Story:
                 for command in commands_of(block):
                     self._run(block, command)
         for running in self._running:
-            while len(running.child.said) < len(running.command.shown):
-                running.child.wait_for_line("", PATIENCE)
-            _compare(running.command, running.child.said[: len(running.command.shown)], self._blocks[0])
+            self._has_said_all(running)
         assert not self._saved, f"{self._blocks[0].where}: {', '.join(self._saved)} is shown and never run"
 
-    def _python(self, block: Block) -> None:
+    def _has_said_all(self, running: Running) -> None:
+        command, child = running
+        seen = 0
+        for line in command.shown:
+            while seen == 0 or _alike(child.said[seen - 1 : seen]) != _alike([line]):
+                if seen == len(child.said):
+                    child.wait_for_line("", PATIENCE)
+                seen += 1
+
+    def _end(self, line: str, *, kills: bool) -> None:
+        [running] = [running for running in self._running if running.command.line == line]
+        if kills:
+            self._has_said_all(running)
+            running.child.kill()
+        running.child.stop()
+        self._has_said_all(running)
+        self._running.remove(running)
+
+    def _save(self, block: Block) -> str:
         named = _FILE_NAME.match(block.text)
         name = named[1] if named else f"line_{block.line}.py"
         (self._folder / name).write_text(block.text, encoding="utf-8")
         self._saved.add(name)
-        if not named:
+        return name
+
+    def _python(self, block: Block) -> None:
+        name = self._save(block)
+        if not _FILE_NAME.match(block.text):
             self._run(block, Command(f"python {name}", _PRINTED.findall(block.text)))
 
     def _run(self, block: Block, command: Command) -> None:
@@ -125,24 +165,24 @@ class _Story:
         if serves:
             with connect(self._environ["BROKER_ADDR"]) as client:
                 client.wait_for(serves[1], PATIENCE)
-        elif command.line != "ipc-broker":
+        elif not is_broker(command):
             child.wait_for_line(command.shown[0], PATIENCE)
 
     def _start(self, command: Command) -> Child:
         child = self._stack.enter_context(self._child(command))
         self._running.append(Running(command, child))
-        if command.line == "ipc-broker":
+        if is_broker(command):
             address = child.wait_for_line(" listens on ", PATIENCE).rpartition(" ")[2]
             self._environ["BROKER_ADDR"] = address.removeprefix("tcp://")
         return child
 
     def _child(self, command: Command) -> Child:
         program, *words = shlex.split(command.line)
-        if program == "python":
-            self._saved.discard(words[0])
-            arguments = [str(self._folder / words[0]), *words[1:]]
-        else:
-            arguments = ["-m", _PROGRAMS[program], *words]
+        self._saved.difference_update(words)
+        words = [
+            str(path) if _FILE.fullmatch(word) and (path := self._folder / word).exists() else word for word in words
+        ]
+        arguments = words if program == "python" else ["-m", _PROGRAMS[program], *words]
         return Child(command.line, ["-W", "error", *arguments], self._environ)
 
 
@@ -163,6 +203,8 @@ def stories(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
     """Each section that has something to run, and its blocks."""
     sections: dict[str, list[Block]] = {}
     for block in blocks:
-        if block.kind in ("python", "console"):
+        if block.mark == ONLY_SHOWN:
+            continue
+        if block.kind in ("python", "console") or (block.kind == "toml" and _FILE_NAME.match(block.text)):
             sections.setdefault(block.section, []).append(block)
     yield from sections.items()
