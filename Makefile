@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/set-up
 MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools examples)
 
-.PHONY: help demo test check bench fuzz chaos soak test-windows lock clean
+.PHONY: help demo test check docs bench fuzz chaos soak test-windows lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' Makefile | while IFS='#' read -r target what; do printf 'make %-14s%s\n' "$$target" "$$what"; done
@@ -21,6 +21,9 @@ check: $(STAMP) ## lint, formatting and types, for Linux and for Windows
 	$(BIN)/ruff format --check .
 	$(MYPY)
 	$(MYPY) --platform win32 --cache-dir .mypy_cache/windows
+
+docs: $(STAMP) ## build the pages of docs/ into build/site, without the network (DO=serve shows them while you write)
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=src $(BIN)/mkdocs $(or $(DO),build) --strict $(ARGS)
 
 bench: $(STAMP) ## measure calls and events against the floor of plain sockets, and what faults cost (ARGS="--only faults")
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -40,7 +40,7 @@ An option weighs more than the environment, the environment more than the file.
 
 def main() -> NoReturn:
     use_utf8()
-    _command.main(prog_name="ipc-broker")
+    command.main(prog_name="ipc-broker")
     raise AssertionError("click ends the process")
 
 
@@ -114,7 +114,7 @@ def _without_metas(hint: Any) -> tuple[Any, list[Meta]]:
     return inner, [meta for meta in metas if isinstance(meta, Meta)]
 
 
-_command = click.Command(
+command = click.Command(
     "ipc-broker",
     help=_HELP,
     callback=_run,
@@ -124,7 +124,7 @@ _command = click.Command(
         *_options(Limits, LIMIT_PREFIX),
     ],
 )
-_command = click.version_option(VERSION, message="%(prog)s %(version)s")(_command)
+command = click.version_option(VERSION, message="%(prog)s %(version)s")(command)
 
 
 if __name__ == "__main__":
