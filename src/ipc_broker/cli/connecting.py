@@ -21,16 +21,21 @@ def checked_names(request: Request) -> tuple[str, str]:
     """The command's two required words as names that can be sent. Raises UsageError."""
     assert request.command is not None
     for what, name in zip(request.command.words, request.names, strict=True):
-        if not name:
-            raise UsageError(f"{what} is empty")
-        if len(name) > MAX_NAME:
-            raise UsageError(f"{what} is longer than {MAX_NAME} characters")
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"{what} is not valid UTF-8: {name!r}") from None
+        check_name(what, name)
     first, second = request.names
     return first, second
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises UsageError where the name, which is called `what`, cannot be sent."""
+    if not name:
+        raise UsageError(f"{what} is empty")
+    if len(name) > MAX_NAME:
+        raise UsageError(f"{what} is longer than {MAX_NAME} characters")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what} is not valid UTF-8: {name!r}") from None
 
 
 def checked_address(request: Request) -> str:
@@ -43,7 +48,7 @@ def connected(address: str, request: Request) -> closing[Client]:
     started = perf_counter()
     client = connect(address, timeout=min(CONNECT_TIMEOUT, request.patience), name="rob")
     if request.log_level is None:
-        client.link.tidings.log = partial(_note, as_json=request.json)
+        client.link.tidings.log = partial(note, as_json=request.json)
     if request.log_level in ("trace", "debug"):
         import logging
 
@@ -52,8 +57,8 @@ def connected(address: str, request: Request) -> closing[Client]:
     return closing(client)
 
 
-def _note(level: str, message: str, *, as_json: bool) -> None:
-    """What the client would log: that the broker has gone, or is there again."""
+def note(level: str, message: str, *, as_json: bool) -> None:
+    """What is not the result but has to be said, as that the broker has gone: a line, or a document, on stderr."""
     write_note(json_line({level: message}).rstrip() if as_json else f"rob: {render_message(message)}")
 
 

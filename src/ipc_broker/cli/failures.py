@@ -9,8 +9,16 @@ from .words import Command, UsageError
 FAILED, WRONG_USAGE, NO_BROKER = 1, 2, 3
 
 
+class CannotLoad(Exception):
+    """What `rob serve` was to serve could not be had; the message says why, and where in its code if it is there."""
+
+
+class NoRecording(Exception):
+    """The file is none that `rob record` has written; the message has its name and the line."""
+
+
 class CountNotReached(Exception):
-    """`rob listen` got fewer events in time than were asked for."""
+    """Fewer came in time than were asked for."""
 
 
 def report(error: Exception, command: Command | None, *, as_json: bool) -> int | None:
@@ -21,6 +29,10 @@ def report(error: Exception, command: Command | None, *, as_json: bool) -> int |
     match error:
         case UsageError():
             code, status = "usage", WRONG_USAGE
+        case CannotLoad():
+            code, status = "cannot_load", WRONG_USAGE
+        case NoRecording():
+            code, status = "no_recording", WRONG_USAGE
         case ConfigError():
             code, status = "config", WRONG_USAGE
         case ConnectFailed():

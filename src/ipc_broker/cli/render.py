@@ -72,6 +72,11 @@ def render_message(text: str) -> str:
     return "".join(char if char == "\n" else _escaped_if_unsafe(char) for char in text)
 
 
+def render_line(text: str) -> str:
+    """A text for people, on one line."""
+    return text if text.isprintable() else "".join(map(_escaped_if_unsafe, text))
+
+
 def _entries(value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         return ((render_name(str(key)), inner) for key, inner in value.items())

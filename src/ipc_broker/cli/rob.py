@@ -60,8 +60,27 @@ def _run(request: Request) -> int:
         from .demo import run_demo
 
         return run_demo(request)
+    if command.name == "serve":  # with whatever the classes it serves need
+        from .serving import serve
+
+        serve(request)
+        return DONE
     _import_msgspec()
     match command.name:
+        case "monitor":
+            from .monitoring import monitor as run
+        case "top":
+            from .top import top as run
+        case "why":
+            from .why import why as run
+        case "record":
+            from .capturing import record as run
+        case "replay":
+            from .replaying import replay as run
+        case "mock":
+            from .mocking import mock as run
+        case "bench":
+            from .bench import bench as run
         case "call":
             from .calling import call as run
         case "send":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `typing` is not imported for the same reason
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 LOG_LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "error": 40}
 """The words for a log level, and what they are for `logging`."""
@@ -19,14 +19,14 @@ LONGEST_WAIT = 86_400.0
 
 
 class Option:
-    """`--NAME VALUE`, or a flag when `value` is empty. `only` is the one command that it goes with.
+    """`--NAME VALUE`, or a flag when `value` is empty. `only` are the commands that it goes with, none stands for all.
 
     Of several the last counts, unless there may be `many`.
     """
 
     __slots__ = ("help", "many", "name", "only", "value")
 
-    def __init__(self, name: str, value: str, help: str, *, only: str = "", many: bool = False) -> None:
+    def __init__(self, name: str, value: str, help: str, *, only: tuple[str, ...] = (), many: bool = False) -> None:
         self.name = name
         self.value = value
         self.help = help
@@ -55,7 +55,7 @@ class Command:
 
     @property
     def options(self) -> list[Option]:
-        return [option for option in OPTIONS.values() if option.only in ("", self.name)]
+        return [option for option in OPTIONS.values() if not option.only or self.name in option.only]
 
 
 _ARGUMENTS = """\
@@ -81,6 +81,69 @@ In OBJECT and TOPIC, which are words between dots, * stands for any one word and
 
 With --count it ends after so many events, with --timeout after that time. With
 both, the exit status is 1 when too few came in time.
+"""
+
+_MONITORING = """\
+A call and its answer have the same number. OBJECT and METHOD (of an event: its
+topic) may have wildcards: rob monitor 'sensor.*'. Calls of the broker's own
+object are shown when it is named: rob monitor rob.
+
+KINDS are call, answer, event, object and connection, or more exactly item,
+result, error and cancel: rob monitor --only call,error
+
+What is over 1,000 records a second is counted, not shown, and payloads over
+4 KiB are left out, so that nobody is held up. --all and --full show them.
+"""
+
+_TOP = """\
+Latencies are those of the answers in the last interval: half of them, and 99 of
+100, came within that time. Piped, or with --json, one table or document follows
+the other.
+"""
+
+_WHY = """\
+Calls that take longer than a second, with the worker they are at; subscribers
+that do not take their events, and publishers that wait for them; connections
+that do not read; connections that ended without goodbye. Each with what one can
+do about it.
+"""
+
+_SERVING = """\
+TARGET is one of
+  package.module:Class      an instance of it, made without arguments
+  package.module:instance   an object that the module has made
+  package.module            the functions that the module defines
+
+Modules of the current folder are found too. The public methods are served under
+NAME until Ctrl-C; running calls then end first.
+
+With --reload the object is in a process of its own. When a source of its package
+(for a single module: of its folder) changes, a new process takes over as soon as
+it is ready, and the old one still answers what it was called for. While there is
+an error in the source the old one goes on.
+"""
+
+_RECORDING = """\
+Records until Ctrl-C, --timeout or --count. The file is text, one JSON document
+a line, and must not be there yet; - is standard output. `rob replay` and
+`rob mock` play it.
+"""
+
+_REPLAYING = """\
+The events are published with the time that was between them when they were
+recorded. FILE is what `rob record` wrote, or - for standard input.
+"""
+
+_MOCKING = """\
+Serves all objects that were called in the recording. The same method with the
+same arguments is answered as it was: with each answer in turn, then with the last
+one again; errors and streams too. Arguments that were not recorded are an error
+that names those that were.
+"""
+
+_BENCH = """\
+Round trips to the broker, calls to a worker and events to a subscriber, which it
+starts itself, for a second each. What else the machine does counts too.
 """
 
 _DEMO = """\
@@ -114,6 +177,14 @@ COMMANDS = {
             "print events as they come, until Ctrl-C",
             _LISTENING,
         ),
+        Command("monitor", (), "[OBJECT [METHOD]]", "watch calls, answers and events as they happen", _MONITORING),
+        Command("top", (), "", "see who does how much, second by second", _TOP),
+        Command("why", (), "", "find out what is stuck, who is slow and who has gone", _WHY),
+        Command("serve", ("TARGET",), "", "serve package.module:Class to all others", _SERVING),
+        Command("record", ("FILE",), "[OBJECT [METHOD]]", "write calls, answers and events into a file", _RECORDING),
+        Command("replay", ("FILE",), "", "publish the events of a recording again", _REPLAYING),
+        Command("mock", ("FILE",), "", "answer calls as they were answered in a recording", _MOCKING),
+        Command("bench", (), "", "measure how fast this broker is", _BENCH),
         Command("list", (), "", "print the names of all objects"),
         Command("ping", (), "", "measure a round trip to the broker"),
         Command(
@@ -132,11 +203,21 @@ OPTIONS = {
         Option("address", "ADDRESS", "where the broker listens (default: BROKER_ADDR, else the usual socket or pipe)"),
         Option("json", "", "print one JSON document a line, and errors as JSON"),
         Option("timeout", "SECONDS", f"how long it may take (default: {DEFAULT_TIMEOUT:g}; listen: for ever)"),
-        Option("stream", "", "expect a stream, for as long as it goes on; Ctrl-C ends it", only="call"),
-        Option("header", "KEY=VALUE", "send this along; may be given several times", only="call", many=True),
-        Option("retain", "", "keep the value for those who subscribe later", only="send"),
-        Option("count", "N", "end after N events", only="listen"),
-        Option("group", "NAME", "share the events: of a group's members one gets each", only="listen"),
+        Option("stream", "", "expect a stream, for as long as it goes on; Ctrl-C ends it", only=("call",)),
+        Option("header", "KEY=VALUE", "send this along; may be given several times", only=("call",), many=True),
+        Option("retain", "", "keep the value for those who subscribe later", only=("send",)),
+        Option("count", "N", "end after N of what is printed", only=("listen", "monitor", "top", "record")),
+        Option("group", "NAME", "share the events: of a group's members one gets each", only=("listen",)),
+        Option("only", "KINDS", "calls or events only, ...: some kinds, with commas between them", only=("monitor",)),
+        Option("full", "", "show payloads whole, however long they are", only=("monitor",)),
+        Option("all", "", "show all that happens, not only 1,000 a second", only=("monitor",)),
+        Option("interval", "SECONDS", "how long each measurement takes (default: 1)", only=("top",)),
+        Option("name", "NAME", "the name to serve the object under", only=("serve",)),
+        Option("mode", "MODE", "exclusive, shared or standby (default: exclusive)", only=("serve",)),
+        Option("concurrency", "N", "take at most N calls at once", only=("serve",)),
+        Option("reload", "", "serve it anew when its sources change", only=("serve",)),
+        Option("speed", "X", "play X times as fast (default: 1)", only=("replay",)),
+        Option("delay", "", "let answers take as long as they took", only=("mock",)),
         Option("log-level", "LEVEL", f"{', '.join(LOG_LEVELS)} (default: BROKER_DEBUG, else warn)"),
         Option("version", "", "print the version"),
         Option("help", "", "print this help"),
@@ -161,16 +242,26 @@ class Request:
 
     __slots__ = (
         "address",
+        "all",
         "command",
+        "concurrency",
         "count",
+        "delay",
+        "full",
         "group",
         "headers",
         "help",
+        "interval",
         "json",
         "log_level",
+        "mode",
+        "name",
         "names",
+        "only",
+        "reload",
         "rest",
         "retain",
+        "speed",
         "stream",
         "timeout",
         "version",
@@ -188,8 +279,18 @@ class Request:
         self.version = "version" in given
         self.json = "json" in given
         self.address = given.get("address")
-        self.timeout = _seconds(given["timeout"]) if "timeout" in given else None
-        self.count = _count(given["count"]) if "count" in given else None
+        self.full = "full" in given
+        self.all = "all" in given
+        self.only = given.get("only", "")
+        self.name = given.get("name", "")
+        self.mode = given.get("mode", "")
+        self.reload = "reload" in given
+        self.delay = "delay" in given
+        self.timeout = _seconds(given, "timeout")
+        self.interval = _seconds(given, "interval")
+        self.speed = _factor(given["speed"]) if "speed" in given else None
+        self.count = _count(given, "count")
+        self.concurrency = _count(given, "concurrency")
         self.log_level = log_level(given["log-level"], "--log-level") if "log-level" in given else None
         required = len(command.words) if command is not None else 0
         self.names = words[:required]
@@ -233,7 +334,7 @@ def _take_options(argv: Sequence[str]) -> tuple[dict[str, str], list[str], list[
             name, equals, value = word[2:].partition("=")
             option = OPTIONS.get(name)
             if option is None:
-                hint = _did_you_mean(name, OPTIONS, "--")
+                hint = did_you_mean(name, OPTIONS, "--")
                 raise UsageError(f"there is no option --{name}{hint}; behind -- everything is a word")
             if option.value and not equals:
                 following = next(rest, None)
@@ -253,15 +354,15 @@ def _take_options(argv: Sequence[str]) -> tuple[dict[str, str], list[str], list[
 def _command(name: str) -> Command:
     command = COMMANDS.get(name)
     if command is None:
-        raise UsageError(f"there is no command {name!r}{_did_you_mean(name, COMMANDS)}")
+        raise UsageError(f"there is no command {name!r}{did_you_mean(name, COMMANDS)}")
     return command
 
 
 def _check_fit(command: Command, words: Sequence[str], given: Iterable[str]) -> None:
     for name in given:
         only = OPTIONS[name].only
-        if only not in ("", command.name):
-            raise UsageError(f"--{name} goes with `rob {only}` only")
+        if only and command.name not in only:
+            raise UsageError(f"--{name} goes with {', '.join(f'`rob {one}`' for one in only)} only")
     if "help" in given or "version" in given:
         return
     if len(words) < len(command.words):
@@ -270,14 +371,26 @@ def _check_fit(command: Command, words: Sequence[str], given: Iterable[str]) -> 
         raise UsageError(f"too many words, from {words[len(command.words)]!r} on")
 
 
-def _seconds(text: str) -> float:
+def _seconds(given: Mapping[str, str], name: str) -> float | None:
+    if name not in given:
+        return None
     try:
-        seconds = float(text)
+        seconds = float(given[name])
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= LONGEST_WAIT:  # NaN too
-        raise UsageError(f"--timeout takes seconds, more than 0 and at most {LONGEST_WAIT:.0f}; given {text!r}")
+        raise UsageError(f"--{name} takes seconds, more than 0 and at most {LONGEST_WAIT:.0f}; given {given[name]!r}")
     return seconds
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = -1.0
+    if not 0 < factor < 1e9:
+        raise UsageError(f"--speed takes a number above 0, as 0.5 or 10; given {text!r}")
+    return factor
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -287,20 +400,23 @@ def _header(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _count(text: str) -> int:
+def _count(given: Mapping[str, str], name: str) -> int | None:
+    if name not in given:
+        return None
+    text = given[name]
     if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
-        raise UsageError(f"--count takes a whole number from 1 on; given {text!r}")
+        raise UsageError(f"--{name} takes a whole number from 1 on; given {text!r}")
     return int(text)
 
 
 def log_level(text: str, source: str) -> str:
     if text not in LOG_LEVELS:
-        hint = _did_you_mean(text, LOG_LEVELS)
+        hint = did_you_mean(text, LOG_LEVELS)
         raise UsageError(f"{source} takes one of {', '.join(LOG_LEVELS)}; given {text!r}{hint}")
     return text
 
 
-def _did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
+def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
     import difflib  # only for who mistyped
 
     close = difflib.get_close_matches(given, list(known), n=1)
