@@ -75,7 +75,8 @@ def _stuck_calls(calls: list[CallState]) -> Iterator[Finding]:
     for name, group in waiting.items():
         age = max(one.age for one in group)
         if name not in blamed and age >= STUCK:
-            text = f"{counted(len(group), 'call')} of {_quoted(name)} wait for room, the oldest for {duration(age)}"
+            verb = "waits" if len(group) == 1 else "wait"
+            text = f"{counted(len(group), 'call')} of {_quoted(name)} {verb} for room, the oldest for {duration(age)}"
             findings.append(Finding("calls", text, _ROOM, age))
     yield from sorted(findings, key=lambda one: -one.age)
 

@@ -94,6 +94,7 @@ def write_line(file: IO[bytes], line: Header | Line) -> None:
 
 def read_recording(name: str, lines: Iterable[bytes]) -> Iterator[Line]:
     """The lines behind the header. Raises NoRecording."""
+    number = 0
     for number, text in enumerate(lines, 1):
         if not text.strip():
             continue
@@ -109,6 +110,8 @@ def read_recording(name: str, lines: Iterable[bytes]) -> Iterator[Line]:
         if max(len(line.object), len(line.method)) > MAX_NAME:
             raise NoRecording(f"{name} is broken: line {number} has a name of more than {MAX_NAME} characters")
         yield line
+    if not number:
+        raise NoRecording(f"{name} is empty")
 
 
 def _check(header: Header) -> None:
