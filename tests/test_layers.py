@@ -75,7 +75,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     # Its calls, too, inherit from the method that makes them; it serves no objects.
     "sync": ("session", "context", "conformance", "protocol", *LEVEL_0),
-    "cli": (DOOR, "aio", "aio.broker", "sync", *LEVEL_0),
+    "cli": (DOOR, "aio", "aio.broker", "aio.signals", "cli.mocking", "sync", *LEVEL_0),
+    # Its worker answers with whatever error was recorded, which no method can raise.
+    "cli.mocking": (DOOR, "cli", "aio", "protocol", *LEVEL_0),
     "__main__": ("cli",),
 }
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from ipc_broker.cli.help import help_text
+from ipc_broker.cli.details import DETAILS
+from ipc_broker.cli.help import SECTIONS, help_text
 from ipc_broker.cli.words import COMMANDS, Command
 
 
 def test_the_overview_has_every_command_and_what_the_exit_status_means() -> None:
     text = help_text(None)
     for command in COMMANDS.values():
-        assert command.usage.removeprefix("rob ") in text
+        assert re.search(rf"^  {command.name} +{re.escape(command.help)}$", text, re.MULTILINE)
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(COMMANDS)
     assert "3 no broker" in " ".join(text.split())
     assert "--count" not in text
 
@@ -22,3 +26,7 @@ def test_a_command_has_its_usage_and_its_options(command: Command) -> None:
         assert f"--{option.name}" in text
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.endswith("print this help\n")
+
+
+def test_details_are_of_commands() -> None:
+    assert DETAILS.keys() <= COMMANDS.keys()

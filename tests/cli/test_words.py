@@ -55,9 +55,18 @@ def test_the_last_of_two_equal_options_counts() -> None:
     assert read("list --timeout 1 --timeout 2").timeout == 2.0
 
 
-def test_count_goes_with_listen_only() -> None:
+def test_some_options_go_with_some_commands_only() -> None:
     assert read("listen sensor temperature --count 3").count == 3
-    assert "rob listen" in str(error_of("call", "math", "add", "--count", "3"))
+    assert str(error_of("call", "math", "add", "--count", "3")) == (
+        "--count goes with `rob listen`, `rob monitor`, `rob top`, `rob record` only"
+    )
+    assert str(error_of("list", "--speed", "3")) == "--speed goes with `rob replay` only"
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf", "fast", ""])
+def test_a_speed_is_a_number_above_zero(speed: str) -> None:
+    assert read("replay tape --speed 0.5").speed == 0.5
+    assert "--speed takes a number above 0" in str(error_of("replay", "tape", "--speed", speed))
 
 
 @pytest.mark.parametrize("line", ["--help", "-h", "call --help", "call math --help", "listen a b c d --help"])
@@ -91,7 +100,7 @@ def test_log_levels_are_those_of_the_broker() -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ([], "say what to do: call, send, listen, list, ping, demo"),
+        ([], f"say what to do: {', '.join(COMMANDS)}"),
         (["lisen", "a", "b"], "there is no command 'lisen'; did you mean listen?"),
         (["frobnicate"], "there is no command 'frobnicate'"),
         (["call"], "OBJECT is missing"),
@@ -114,7 +123,7 @@ def test_an_error_knows_its_command() -> None:
 
 
 def test_the_tables_name_each_other() -> None:
-    assert {option.only for option in OPTIONS.values()} <= {"", *COMMANDS}
+    assert {name for option in OPTIONS.values() for name in option.only} <= COMMANDS.keys()
     assert OPTIONS["count"] in COMMANDS["listen"].options
     assert OPTIONS["count"] not in COMMANDS["call"].options
     assert COMMANDS["call"].usage == "rob call OBJECT METHOD [SIGNATURE] [ARGS...]"

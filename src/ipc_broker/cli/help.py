@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from click import HelpFormatter
 
+from .details import DETAILS
 from .words import COMMANDS, OPTIONS, Command, Option
+
+SECTIONS = {
+    "Use the bus": ("call", "send", "listen", "list"),
+    "See what happens": ("monitor", "top", "why"),
+    "Serve": ("serve", "mock"),
+    "Keep and play again": ("record", "replay"),
+    "The broker": ("ping", "bench", "demo"),
+}
+"""Every command, as the overview groups them."""
 
 
 def help_text(command: Command | None) -> str:
@@ -16,8 +26,10 @@ def _overview() -> str:
     formatter.write_usage("rob", "COMMAND [WORDS...] [OPTIONS]")
     formatter.write_paragraph()
     formatter.write_text("Calls, events and more on the bus that the programs on this machine share.")
-    with formatter.section("Commands"):
-        formatter.write_dl([(command.usage.removeprefix("rob "), command.help) for command in COMMANDS.values()])
+    widest = max(map(len, COMMANDS))
+    for title, names in SECTIONS.items():
+        with formatter.section(title):
+            formatter.write_dl([(name.ljust(widest), COMMANDS[name].help) for name in names])
     _write_options(formatter, [option for option in OPTIONS.values() if not option.only])
     formatter.write_paragraph()
     formatter.write_text("Options may stand before or after the words. `rob COMMAND --help` says more.")
@@ -30,8 +42,8 @@ def _command_help(command: Command) -> str:
     formatter = HelpFormatter()
     formatter.write(f"Usage: {command.usage} [OPTIONS]\n\n")
     formatter.write_text(f"{command.help[0].upper()}{command.help[1:]}.")
-    if command.details:
-        formatter.write(f"\n{command.details}")
+    if details := DETAILS.get(command.name):
+        formatter.write(f"\n{details}")
     _write_options(formatter, command.options)
     return formatter.getvalue()
 

@@ -37,17 +37,16 @@ class Option:
 class Command:
     """`words` must be given, in this order; `rest` says what may follow them, "" for nothing.
 
-    `details` are lines for help, at most 80 characters long.
+    `help` is a few words; what there is to say besides stands in `details.py`.
     """
 
-    __slots__ = ("details", "help", "name", "rest", "words")
+    __slots__ = ("help", "name", "rest", "words")
 
-    def __init__(self, name: str, words: tuple[str, ...], rest: str, help: str, details: str = "") -> None:
+    def __init__(self, name: str, words: tuple[str, ...], rest: str, help: str) -> None:
         self.name = name
         self.words = words
         self.rest = rest
         self.help = help
-        self.details = details
 
     @property
     def usage(self) -> str:
@@ -58,142 +57,25 @@ class Command:
         return [option for option in OPTIONS.values() if not option.only or self.name in option.only]
 
 
-_ARGUMENTS = """\
-What is sent is one of
-  KEY=VALUE...        a map                    rob {name} a=10 b=32
-  SIGNATURE WORD...   what the signature says  rob {name} {{ii}} a 10 b 32
-  nothing             null                     rob {name}
-
-Symbols of a signature:
-  s  string                     b  true or false
-  i  64-bit integer             n  null; takes no word
-  f  number                     j  JSON
-  (...)  list                   {{...}}  map: a key, then a value, for each symbol
-
-Where the symbol is s or j the word - reads standard input, @FILE reads a file,
-and @@ begins a literal @. Negative numbers are words as they stand; after --
-everything is a word.
-"""
-
-_LISTENING = """\
-In OBJECT and TOPIC, which are words between dots, * stands for any one word and
-> at the end for all the rest: rob listen 'sensor.*' '>'
-
-With --count it ends after so many events, with --timeout after that time. With
-both, the exit status is 1 when too few came in time.
-"""
-
-_MONITORING = """\
-A call and its answer have the same number. OBJECT and METHOD (of an event: its
-topic) may have wildcards: rob monitor 'sensor.*'. Calls of the broker's own
-object are shown when it is named: rob monitor rob.
-
-KINDS are call, answer, event, object and connection, or more exactly item,
-result, error and cancel: rob monitor --only call,error
-
-What is over 1,000 records a second is counted, not shown, and payloads over
-4 KiB are left out, so that nobody is held up. --all and --full show them.
-"""
-
-_TOP = """\
-Latencies are those of the answers in the last interval: half of them, and 99 of
-100, came within that time. Piped, or with --json, one table or document follows
-the other.
-"""
-
-_WHY = """\
-Calls that take longer than a second, with the worker they are at; subscribers
-that do not take their events, and publishers that wait for them; connections
-that do not read; connections that ended without goodbye. Each with what one can
-do about it.
-"""
-
-_SERVING = """\
-TARGET is one of
-  package.module:Class      an instance of it, made without arguments
-  package.module:instance   an object that the module has made
-  package.module            the functions that the module defines
-
-Modules of the current folder are found too. The public methods are served under
-NAME until Ctrl-C; running calls then end first.
-
-With --reload the object is in a process of its own. When a source of its package
-(for a single module: of its folder) changes, a new process takes over as soon as
-it is ready, and the old one still answers what it was called for. While there is
-an error in the source the old one goes on.
-"""
-
-_RECORDING = """\
-Records until Ctrl-C, --timeout or --count. The file is text, one JSON document
-a line, and must not be there yet; - is standard output. `rob replay` and
-`rob mock` play it.
-"""
-
-_REPLAYING = """\
-The events are published with the time that was between them when they were
-recorded. FILE is what `rob record` wrote, or - for standard input.
-"""
-
-_MOCKING = """\
-Serves all objects that were called in the recording. The same method with the
-same arguments is answered as it was: with each answer in turn, then with the last
-one again; errors and streams too. Arguments that were not recorded are an error
-that names those that were.
-"""
-
-_BENCH = """\
-Round trips to the broker, calls to a worker and events to a subscriber, which it
-starts itself, for a second each. What else the machine does counts too.
-"""
-
-_DEMO = """\
-It starts a broker of its own on a temporary socket (or at --address), a worker
-and a subscriber, shows what they say, and leaves nothing behind.
-"""
-
 _CALL_ARGUMENTS = "[SIGNATURE] [ARGS...]"
 
 COMMANDS = {
     command.name: command
     for command in (
-        Command(
-            "call",
-            ("OBJECT", "METHOD"),
-            _CALL_ARGUMENTS,
-            "call a method and print what it returns or streams",
-            _ARGUMENTS.format(name="call math add"),
-        ),
-        Command(
-            "send",
-            ("OBJECT", "TOPIC"),
-            _CALL_ARGUMENTS,
-            "publish an event; ends once the broker has it",
-            _ARGUMENTS.format(name="send math done"),
-        ),
-        Command(
-            "listen",
-            ("OBJECT", "TOPIC"),
-            "",
-            "print events as they come, until Ctrl-C",
-            _LISTENING,
-        ),
-        Command("monitor", (), "[OBJECT [METHOD]]", "watch calls, answers and events as they happen", _MONITORING),
-        Command("top", (), "", "see who does how much, second by second", _TOP),
-        Command("why", (), "", "find out what is stuck, who is slow and who has gone", _WHY),
-        Command("serve", ("TARGET",), "", "serve package.module:Class to all others", _SERVING),
-        Command("record", ("FILE",), "[OBJECT [METHOD]]", "write calls, answers and events into a file", _RECORDING),
-        Command("replay", ("FILE",), "", "publish the events of a recording again", _REPLAYING),
-        Command("mock", ("FILE",), "", "answer calls as they were answered in a recording", _MOCKING),
-        Command("bench", (), "", "measure how fast this broker is", _BENCH),
+        Command("call", ("OBJECT", "METHOD"), _CALL_ARGUMENTS, "call a method and print what it returns or streams"),
+        Command("send", ("OBJECT", "TOPIC"), _CALL_ARGUMENTS, "publish an event; ends once the broker has it"),
+        Command("listen", ("OBJECT", "TOPIC"), "", "print events as they come"),
         Command("list", (), "", "print the names of all objects"),
+        Command("monitor", (), "[OBJECT [METHOD]]", "watch calls, answers and events as they happen"),
+        Command("top", (), "", "see who does how much, second by second"),
+        Command("why", (), "", "find out what is stuck, who is slow and who has gone"),
+        Command("serve", ("TARGET",), "", "serve package.module:Class to all others"),
+        Command("record", ("FILE",), "[OBJECT [METHOD]]", "write calls, answers and events into a file"),
+        Command("replay", ("FILE",), "", "publish the events of a recording again"),
+        Command("mock", ("FILE",), "", "answer calls as they were answered in a recording"),
         Command("ping", (), "", "measure a round trip to the broker"),
-        Command(
-            "demo",
-            (),
-            "",
-            "watch a broker, a worker, a call and an event",
-            _DEMO,
-        ),
+        Command("bench", (), "", "measure how fast the broker is on this machine"),
+        Command("demo", (), "", "watch a broker, a worker, a call and an event"),
     )
 }
 
@@ -202,7 +84,11 @@ OPTIONS = {
     for option in (
         Option("address", "ADDRESS", "where the broker listens (default: BROKER_ADDR, else the usual socket or pipe)"),
         Option("json", "", "print one JSON document a line, and errors as JSON"),
-        Option("timeout", "SECONDS", f"how long it may take (default: {DEFAULT_TIMEOUT:g}; listen: for ever)"),
+        Option(
+            "timeout",
+            "SECONDS",
+            f"how long it may take (default: {DEFAULT_TIMEOUT:g}; until Ctrl-C where that ends it)",
+        ),
         Option("stream", "", "expect a stream, for as long as it goes on; Ctrl-C ends it", only=("call",)),
         Option("header", "KEY=VALUE", "send this along; may be given several times", only=("call",), many=True),
         Option("retain", "", "keep the value for those who subscribe later", only=("send",)),

@@ -1,0 +1,116 @@
+"""What `rob COMMAND --help` says between the command's usage and its options: lines of at most 80 characters.
+
+Apart from the tables of `words.py`, since a call needs none of it.
+"""
+
+from __future__ import annotations
+
+_ARGUMENTS = """\
+What is sent is one of
+  KEY=VALUE...        a map                    rob {name} a=10 b=32
+  SIGNATURE WORD...   what the signature says  rob {name} {{ii}} a 10 b 32
+  nothing             null                     rob {name}
+
+Symbols of a signature:
+  s  string                     b  true or false
+  i  64-bit integer             n  null; takes no word
+  f  number                     j  JSON
+  (...)  list                   {{...}}  map: a key, then a value, for each symbol
+
+Where the symbol is s or j the word - reads standard input, @FILE reads a file,
+and @@ begins a literal @. Negative numbers are words as they stand; after --
+everything is a word.
+"""
+
+_LISTENING = """\
+In OBJECT and TOPIC, which are words between dots, * stands for any one word and
+> at the end for all the rest: rob listen 'sensor.*' '>'
+
+With --count it ends after so many events, with --timeout after that time. With
+both, the exit status is 1 when too few came in time.
+"""
+
+_MONITORING = """\
+A call and its answer have the same number. OBJECT and METHOD (of an event: its
+topic) may have wildcards: rob monitor 'sensor.*'. Calls of the broker's own
+object are shown when it is named: rob monitor rob.
+
+KINDS are call, answer, event, object and connection, or more exactly item,
+result, error and cancel: rob monitor --only call,error
+
+What is over 1,000 records a second is counted, not shown, and payloads over
+4 KiB are left out, so that nobody is held up. --all and --full show them.
+"""
+
+_TOP = """\
+Latencies are those of the answers in the last interval: half of them, and 99 of
+100, came within that time. Piped, or with --json, one table or document follows
+the other.
+"""
+
+_WHY = """\
+Calls that take longer than a second, with the worker they are at; subscribers
+that do not take their events, and publishers that wait for them; connections
+that do not read; connections that ended without goodbye. Each with what one
+can do about it.
+"""
+
+_SERVING = """\
+TARGET is one of
+  package.module:Class      an instance of it, made without arguments
+  package.module:instance   an object that the module has made
+  package.module            the functions that the module defines
+
+Modules of the current folder are found too. The public methods are served under
+NAME until Ctrl-C; running calls then end first.
+
+With --reload the object is in a process of its own. When a source of its
+package (for a single module: of its folder) changes, a new process takes over
+as soon as it is ready, and the old one still answers what it was called for.
+While there is an error in the source the old one goes on.
+"""
+
+_RECORDING = """\
+Records until Ctrl-C, --timeout or --count. The file is text, one JSON document
+a line, and must not be there yet; - is standard output. `rob replay` and
+`rob mock` play it.
+"""
+
+_REPLAYING = """\
+The events are published with the time that was between them when they were
+recorded. FILE is what `rob record` wrote, or - for standard input.
+"""
+
+_MOCKING = """\
+Serves all objects that were called in the recording, until Ctrl-C. The same
+method with the same arguments is answered as it was: with each answer in turn,
+then with the last one again; errors and streams too. Arguments that were not
+recorded are an error that names those that were.
+"""
+
+_BENCH = """\
+Round trips to the broker, calls to a worker and events to a subscriber, for a
+second each; it starts the worker and the subscriber itself. What else the
+machine does counts too.
+"""
+
+_DEMO = """\
+It starts a broker of its own on a temporary socket (or at --address), a worker
+and a subscriber, shows what they say, and leaves nothing behind.
+"""
+
+DETAILS = {
+    "call": _ARGUMENTS.format(name="call math add"),
+    "send": _ARGUMENTS.format(name="send math done"),
+    "listen": _LISTENING,
+    "monitor": _MONITORING,
+    "top": _TOP,
+    "why": _WHY,
+    "serve": _SERVING,
+    "record": _RECORDING,
+    "replay": _REPLAYING,
+    "mock": _MOCKING,
+    "bench": _BENCH,
+    "demo": _DEMO,
+}
+"""By the command's name; some need none."""
