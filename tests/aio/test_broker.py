@@ -15,8 +15,9 @@ import pytest
 from ipc_broker import Broker, BrokerConfig, Event, connect
 from ipc_broker.aio.broker import run_broker
 from ipc_broker.errors import ConnectFailed, ConnectionLost, IPCError, ListenFailed, WorkerLost
-from tests.aio.bus import RawPeer, broker_at, plain_socket, serving, until
-from tests.aio.objects import Gate, entered, let_through
+from ipc_broker.observation import Record
+from tests.aio.bus import RawPeer, broker_at, bus, plain_socket, serving, until
+from tests.aio.objects import Calculator, Gate, entered, let_through
 from tests.messages import publish, register, subscribe
 from tests.seed.frames import Message, frame
 
@@ -243,3 +244,20 @@ async def test_the_block_that_is_left_on_an_exception_closes_it(address: str) ->
             raise KeyError("mine")
     with pytest.raises(ConnectFailed):
         await connect(where)
+
+
+# What it tells
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its clock there counts in 15 milliseconds")
+async def test_how_long_calls_took_is_told_more_finely_than_in_milliseconds(address: str) -> None:
+    async with (
+        bus(address, math=Calculator()) as caller,
+        connect(caller.address) as watcher,
+        watcher.stream("rob", "monitor", {"object": "math"}, returns=Record) as records,
+    ):
+        assert (await anext(records)).kind == "begin"
+        for _ in range(20):
+            await caller.call("math", "add", {"a": 1, "b": 2})
+        seconds = [(await anext(records)).seconds for _ in range(40)]
+    assert any(round(took * 1e6) % 1000 for took in seconds)

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable
+from time import monotonic
 from typing import cast
 
 from ..address import parse_address
@@ -74,10 +75,10 @@ class Broker:
     async def start(self) -> None:
         """Listens at all addresses or raises ListenFailed and listens at none."""
         raise_descriptor_limit()
-        loop = asyncio.get_running_loop()
         self.closing = self._at_once = False
         identity = Identity(version=VERSION, epoch=os.urandom(8).hex(), pid=os.getpid())
-        self._router = Router(identity, self.config.limits, loop.time(), lambda: os.urandom(12).hex())
+        # Not the loop's time, which on uvloop counts milliseconds: what calls took is told from these.
+        self._router = Router(identity, self.config.limits, monotonic(), lambda: os.urandom(12).hex())
         try:
             for text in self.config.listen:
                 self._listeners.append(await listen(parse_address(text), lambda: _PeerProtocol(self)))
@@ -135,16 +136,15 @@ class Broker:
 
     async def _end_calls(self, router: Router) -> None:
         """Also queues the last that the connections will be sent, and lets them be closed."""
-        time = asyncio.get_running_loop().time
         router.say_goodbye("the broker stops")
-        self.flush(time())
+        self.flush(monotonic())
         if router.calls.in_flight:
             logger.info("waits up to %g s for %d calls in flight", self.config.grace, router.calls.in_flight)
             await self._wait_until(lambda: self._at_once or not router.calls.in_flight, self.config.grace)
             if router.calls.in_flight:
                 logger.warning("%d calls in flight are given up", router.calls.in_flight)
-        router.close(time())
-        self.flush(time())
+        router.close(monotonic())
+        self.flush(monotonic())
 
     async def _wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
         """At most so long; it is asked whenever a call has ended or a connection is gone."""
@@ -157,7 +157,7 @@ class Broker:
     # What the connections tell
 
     def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
-        peer = self.router.connect(_who_is_at(transport), asyncio.get_running_loop().time())
+        peer = self.router.connect(_who_is_at(transport), monotonic())
         peer.shell = protocol
         self._connections.add(protocol)
         return peer
@@ -188,12 +188,12 @@ class Broker:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = deadline
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._on_timer)
+            self._timer = asyncio.get_running_loop().call_later(max(deadline - monotonic(), 0.0), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         self.router.handle_timer(now)
         self.flush(now)
         self._arm_timer()
@@ -205,7 +205,6 @@ class _PeerProtocol(asyncio.Protocol):
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._router = broker.router
-        self._time = asyncio.get_running_loop().time
         self._writable = True
         self._reading = True
         self._lingering: asyncio.TimerHandle | None = None
@@ -218,16 +217,16 @@ class _PeerProtocol(asyncio.Protocol):
         if self._broker.closing:  # it was accepted in the last moment
             self._transport.close()
         elif self._peer.closing:  # there are too many
-            self._broker.flush(self._time())
+            self._broker.flush(monotonic())
 
     def data_received(self, data: bytes) -> None:
-        now = self._time()
+        now = monotonic()
         self._router.receive(self._peer, bytes(data), now)  # Windows' Proactor loop gives a bytearray
         self._broker.flush(now)
 
     def eof_received(self) -> bool:
         """Keeps the connection open for what is still to be written; `update` closes it."""
-        now = self._time()
+        now = monotonic()
         self._router.end_of_input(self._peer, now)
         self._broker.flush(now)
         return True
@@ -235,14 +234,14 @@ class _PeerProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
-        self._broker.left(self, self._peer, self._time())
+        self._broker.left(self, self._peer, monotonic())
 
     def pause_writing(self) -> None:
         self._writable = False
 
     def resume_writing(self) -> None:
         self._writable = True
-        now = self._time()
+        now = monotonic()
         self.update(now)
         self._broker.flush(now)
 
