@@ -51,8 +51,8 @@ class Record(Struct, frozen=True, omit_defaults=True):
 
     "begin": the watcher misses nothing from here on. "call": `call`, an id that is unique at this broker, `object`, `method`,
     `peer` (the caller), `value` (its arguments), `headers`, `timeout` (seconds, 0 for none), `stream`. "item" of a stream,
-    "result", "error" (`code`, `message`) and "cancel": `call`, `object`, `method`, `peer` (the worker; of an error that the
-    broker answered and of "cancel" the caller), `seconds` since the call. Calls of `rob` are told without their answers.
+    "result", "error" (`code`, `message`, `type`) and "cancel": `call`, `object`, `method`, `peer` (the worker; of an error that
+    the broker answered and of "cancel" the caller), `seconds` since the call. Calls of `rob` are told without their answers.
     "event": `object`, `method` (its topic), `peer` (the publisher), `value`, `retained`, `count` (subscribers that get it).
     "registered", "lost": `object`, `peer`. "connected", "disconnected": `peer`, `message` (why). "missed": `count`.
 
@@ -70,6 +70,8 @@ class Record(Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     code: str = ""
     message: str = ""
+    type: str = ""
+    """The name of the exception that the method raised."""
     headers: Mapping[str, str] = {}
     timeout: float = 0.0
     stream: bool = False

@@ -136,9 +136,9 @@ def test_what_is_no_target(text: str) -> None:
 
 
 def test_a_file_is_no_module() -> None:
-    with pytest.raises(UsageError, match="not a file: shop:Till"):
+    with pytest.raises(UsageError, match=r"not a file; did you mean shop:Till\?"):
         parse_target("shop.py:Till")
-    with pytest.raises(UsageError, match=r"not a file: lib\.shop"):
+    with pytest.raises(UsageError, match=r"not a file; did you mean lib\.shop\?"):
         parse_target(str(Path("lib") / "shop.py"))
 
 

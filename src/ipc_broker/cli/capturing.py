@@ -119,6 +119,8 @@ class _Tape:
             )
             return
         said = [counted(counts["call"], "call"), counted(answers, "answer"), counted(counts["event"], "event")]
+        if counts["item"]:
+            said.append(counted(counts["item"], "item of streams", "items of streams"))
         write_note(f"recorded {', '.join(said)}")
         if self._open:
             write_note(f"without an answer: {counted(len(self._open), 'call')}")

@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter
 
 from ..address import resolve_address
+from ..errors import NoSuchMethod
 from ..messages import MAX_NAME
 from ..sync import Client, connect
 from .output import write_note
@@ -55,6 +56,13 @@ def connected(address: str, request: Request) -> closing[Client]:
         milliseconds = (perf_counter() - started) * 1000
         logging.getLogger("ipc_broker").debug("connected to %s in %.1f ms: %s", address, milliseconds, client.broker)
     return closing(client)
+
+
+def ask_only_ours(client: Client, method: str) -> None:
+    """Raises NoSuchMethod where the broker's own object cannot have the method: it is the Rust crate's."""
+    if client.broker is None:
+        message = f"the broker at {client.address} is the Rust crate's: it does not tell what happens on the bus"
+        raise NoSuchMethod(message, object="rob", method=method, delivered="no")
 
 
 def note(level: str, message: str, *, as_json: bool) -> None:

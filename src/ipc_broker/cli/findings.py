@@ -54,26 +54,28 @@ def summary(inspection: Inspection) -> str:
     return f"Nothing is stuck: {calls}; every subscriber keeps up."
 
 
-# Calls: those of one object that are at one worker, or wait for one, are one finding
+# Calls: those of one method that are at one worker, and those that wait for room with one object, are one finding
 
 
 def _stuck_calls(calls: list[CallState]) -> Iterator[Finding]:
-    groups: dict[tuple[str, str, str], list[CallState]] = {}
-    for one in calls:
-        groups.setdefault((one.object, one.worker, one.state), []).append(one)
-    waiting = {name: group for (name, _, state), group in groups.items() if state == "waiting for room"}
+    groups: dict[tuple[str, str, str, str], list[CallState]] = {}
+    waiting: dict[str, list[CallState]] = {}
+    for one in sorted(calls, key=lambda one: -one.age):
+        if one.state == "waiting for room":
+            waiting.setdefault(one.object, []).append(one)
+        else:
+            groups.setdefault((one.object, one.method, one.worker, one.state), []).append(one)
     blamed: set[str] = set()  # objects whose waiting calls were told of
     findings: list[Finding] = []
     for group in groups.values():
-        group.sort(key=lambda one: -one.age)
         oldest = group[0]
-        if oldest.age < STUCK or oldest.state == "waiting for room":
+        if oldest.age < STUCK:
             continue
         behind = [] if oldest.object in blamed else waiting.get(oldest.object, [])
         blamed.add(oldest.object)
         findings.append(_stuck(oldest, len(group) - 1, len(behind)))
     for name, group in waiting.items():
-        age = max(one.age for one in group)
+        age = group[0].age
         if name not in blamed and age >= STUCK:
             verb = "waits" if len(group) == 1 else "wait"
             text = f"{counted(len(group), 'call')} of {_quoted(name)} {verb} for room, the oldest for {duration(age)}"

@@ -32,7 +32,7 @@ def parse_target(text: str) -> Target:
     module, colon, name = text.partition(":")
     if module.endswith(".py") or os.sep in module:
         guess = module.removesuffix(".py").strip(os.sep).replace(os.sep, ".")
-        raise UsageError(f"TARGET is a module, not a file: {guess}{colon}{name}")
+        raise UsageError(f"TARGET is a module, not a file; did you mean {guess}{colon}{name}?")
     words = [*module.split("."), *(name.split(".") if colon else ())]
     if not all(word.isidentifier() for word in words):
         raise UsageError(f"TARGET is package.module:Class, package.module:instance or package.module; given {text!r}")

@@ -77,7 +77,7 @@ class RecordLines:
                     return line("←", colour, name, Span(" the stream ended", "dim")), [peer]
                 return line("←", colour, name, Span(" "), _payload(value, record.size)), [peer]
             case "error":
-                what = f"{render_name(record.code)}: " if record.code else ""
+                what = f"{render_name(record.type or record.code)}: "
                 message = _Payload(f" {what}{render_line(record.message)}", "red")
                 return line("✗", "bold red", name, message), [peer]
             case "cancel":

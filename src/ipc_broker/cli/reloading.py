@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,15 +113,15 @@ class _Reloader:
         self._service.tell(f"{text}{goes_on}; waiting for a change", "error")
 
     def _serves(self, child: _Child) -> None:
-        again = " again" if self._has_served else ""
         self._dismiss(self._current)
         self._current, self._next = child, None
-        self._has_served = True
         service = self._service
-        self._service.tell(
-            f"'{service.name}' ({service.target}) is served{again} at {service.address}, and anew when it changes; "
-            "Ctrl-C ends"
-        )
+        what = f"'{service.name}' ({service.target}) is served"
+        if self._has_served:
+            service.tell(f"{what} again")
+        else:
+            service.tell(f"{what} at {service.address}, and anew when it changes; Ctrl-C ends")
+        self._has_served = True
 
 
 class _Child:
@@ -161,6 +162,7 @@ def _serve_in_child(service: Service, pipe: Connection) -> None:
         log_to_stderr(service.log_level)
     log_for_workers(service.log_level, as_json=service.json)
     look_here_too()
+    sys.dont_write_bytecode = True  # which a change within the same second would not make stale
     threading.Thread(target=_stop_when_closed, args=(pipe,), daemon=True).start()
 
     def tell(what: str, text: str = "") -> None:

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 from time import monotonic, sleep
 
 from msgspec.structs import asdict
 from rich.live import Live
 from rich.text import Text
 
-from ..errors import ConnectionLost
+from ..errors import ConnectionLost, DeadlineExceeded
 from ..observation import Measurement
 from ..sync import Client
-from .connecting import checked_address, connected, json_line
+from .connecting import ask_only_ours, checked_address, connected, json_line
+from .failures import CountNotReached
 from .output import write_result
+from .quantities import counted
 from .rates import ObjectRates, Rates, rates_between
 from .render import render_line
 from .tables import screen
-from .terminal import Terminal
+from .terminal import ANY_WIDTH, Terminal
 from .words import Request
 
 INTERVAL = 1.0
 """Seconds."""
+
+LEAST = 0.1
+"""Seconds for a measurement at the very end of the time."""
 
 REMEMBERED = 20
 """Intervals that each object's bars are for."""
 
 
 def top(request: Request) -> None:
-    """Until Ctrl-C, or until so many intervals are over."""
+    """Until Ctrl-C, the timeout, or until so many intervals are over. Raises CountNotReached."""
     address = checked_address(request)
     interval = request.interval or INTERVAL
     with connected(address, request) as client:
+        ask_only_ours(client, "measure")
         try:
             if request.json:
                 for measurement, rates in _intervals(client, request, interval):
@@ -49,7 +56,7 @@ def _show(client: Client, request: Request, interval: float) -> None:
     if not terminal.is_terminal:
         for measurement, rates in _intervals(client, request, interval):
             with console.capture() as captured:
-                console.print(screen(_title(client), measurement, rates, None, {}))
+                console.print(screen(_title(client), measurement, rates, ANY_WIDTH, None, {}))
             write_result("\n".join(line.rstrip() for line in captured.get().split("\n")) + "\n")
         return
     waiting = Text(f"{_title(client)}\nmeasuring for {interval:g} s; Ctrl-C ends", "dim")
@@ -64,7 +71,8 @@ def _show(client: Client, request: Request, interval: float) -> None:
         history: dict[str, deque[float]] = {}
         for measurement, rates in _intervals(client, request, interval):
             _remember(rates, history)
-            live.update(screen(_title(client), measurement, rates, console.height - 1, history), refresh=True)
+            room = console.width, console.height - 1
+            live.update(screen(_title(client), measurement, rates, *room, history), refresh=True)
 
 
 def _remember(rates: Rates, history: dict[str, deque[float]]) -> None:
@@ -79,22 +87,28 @@ def _intervals(client: Client, request: Request, interval: float) -> Iterator[tu
     """A measurement for each interval, and what has happened in it. A broker that comes back is measured anew."""
     before: Measurement | None = None
     due = monotonic()
+    end = due + request.timeout if request.timeout is not None else inf
     given = 0
-    while request.count is None or given < request.count:
+    while due <= end:
+        sleep(max(due - monotonic(), 0.0))
         try:
-            after = client.call("rob", "measure", timeout=None, returns=Measurement)
+            left = None if end == inf else max(end - monotonic(), LEAST)
+            after = client.call("rob", "measure", timeout=left, returns=Measurement)
         except ConnectionLost:
             before = None
             continue  # the next call waits for the next connection
-        rates = None if before is None else rates_between(before, after)
-        if rates is not None:
+        except DeadlineExceeded:  # for want of a connection
+            break
+        if before is not None and (rates := rates_between(before, after)) is not None:
             yield after, rates
             given += 1
             if given == request.count:
                 return
         before = after
         due = max(due + interval, monotonic())
-        sleep(max(due - monotonic(), 0.0))
+    if request.count is not None:
+        message = f"{given} of {counted(request.count, 'interval')} were over within {request.timeout:g} s"
+        raise CountNotReached(message)
 
 
 def _title(client: Client) -> str:

@@ -11,7 +11,7 @@ from msgspec import UNSET, MsgspecError
 from ..errors import ConnectionLost, DeadlineExceeded
 from ..observation import Record, Watch
 from ..sync import Client
-from .connecting import check_name
+from .connecting import ask_only_ours, check_name
 from .words import Request, UsageError
 
 
@@ -24,7 +24,11 @@ class Seen(NamedTuple):
 
 
 def records(client: Client, watch: Watch, deadline: float | None) -> Iterator[Seen]:
-    """Until the deadline; a connection that is lost and made again begins with another record "begin"."""
+    """Until the deadline; a connection that is lost and made again begins with another record "begin".
+
+    Raises NoSuchMethod for the Rust crate's broker.
+    """
+    ask_only_ours(client, "monitor")
     while deadline is None or monotonic() < deadline:
         left = None if deadline is None else deadline - monotonic()
         stream = client.stream("rob", "monitor", watch, timeout=left, returns=Record)

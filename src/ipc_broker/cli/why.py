@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import wrap
 
 from msgspec import to_builtins
 
 from ..observation import Inspection
-from .connecting import checked_address, connected, json_line
+from .connecting import ask_only_ours, checked_address, connected, json_line
 from .findings import Finding, findings_of, summary
 from .output import write_result
 from .terminal import Span, Terminal
@@ -20,10 +21,12 @@ _HEADS = {
     "departures": "Gone without goodbye",
 }
 _WIDEST = 100
+_BEHIND_NUMBER = re.compile(r"(?<=\d) (?=\w)")
 
 
 def why(request: Request) -> None:
     with connected(checked_address(request), request) as client:
+        ask_only_ours(client, "inspect")
         inspection = client.call("rob", "inspect", timeout=request.patience, returns=Inspection)
     findings = findings_of(inspection)
     if request.json:
@@ -47,6 +50,12 @@ def lines_of(findings: list[Finding], nothing: str, width: int) -> list[list[Spa
             lines.append([Span(_HEADS[topic], "bold cyan")])
         text = one.text[0].upper() + one.text[1:] + "."
         hint = f"{one.hint[0].upper()}{one.hint[1:]}." if one.hint else ""
-        lines += [[Span(line)] for line in wrap(text, width, initial_indent="  ", subsequent_indent="  ")]
-        lines += [[Span(line, "dim")] for line in wrap(hint, width, initial_indent="    ", subsequent_indent="    ")]
+        lines += [[Span(line)] for line in _wrapped(text, width, "  ")]
+        lines += [[Span(line, "dim")] for line in _wrapped(hint, width, "    ")]
     return lines
+
+
+def _wrapped(text: str, width: int, indent: str) -> list[str]:
+    """A number is not parted from its unit."""
+    lines = wrap(_BEHIND_NUMBER.sub("\N{NO-BREAK SPACE}", text), width, initial_indent=indent, subsequent_indent=indent)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

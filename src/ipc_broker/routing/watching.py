@@ -85,7 +85,9 @@ class Watcher(Observer):
         codec = worker.connection.codec
         if isinstance(answer, Error):
             data = None if isinstance(answer.data, UnsetType) else answer.data
-            self._about("error", worker, pending, now, data, codec, answer.code or "remote_error", answer.message)
+            self._about(
+                "error", worker, pending, now, data, codec, answer.code or "remote_error", answer.message, answer.type
+            )
         else:
             self._about("result", worker, pending, now, None if answer.ended else answer.value, codec)
 
@@ -152,6 +154,7 @@ class Watcher(Observer):
         codec: Codec | None = None,
         code: str = "",
         message: str = "",
+        type: str = "",
     ) -> None:
         """An answer, or the end, of a call; `peer` is whose doing it is."""
         if not self._wants(peer, call.object_name, call.method, now):
@@ -168,6 +171,7 @@ class Watcher(Observer):
             seconds=round(seconds, 6),
             code=code,
             message=message,
+            type=type,
         )
         self._record(record, now, value, codec)
 
