@@ -6,8 +6,9 @@ import asyncio
 import sys
 
 from .. import Event, Worker
+from ..aio.signals import on_stop_signal
 from ..aio.subscription import Subscription
-from .serving import run, serve_until_stopped
+from .serving import run
 
 TOPIC = "tick"
 READY = "ready"
@@ -41,7 +42,8 @@ class Peer:
         async with worker, worker.client.subscribe(name, TOPIC) as events:
             taking = asyncio.create_task(self._take(events))
             print(READY, flush=True)
-            await serve_until_stopped(worker)
+            with on_stop_signal(worker.stop):
+                await worker.serve()
             taking.cancel()
 
 

@@ -90,8 +90,8 @@ recorded are an error that names those that were.
 
 _BENCH = """\
 Round trips to the broker, calls to a worker and events to a subscriber, for a
-second each; it starts the worker and the subscriber itself. What else the
-machine does counts too.
+second each (--interval); it starts the worker and the subscriber itself. What
+else the machine does counts too.
 """
 
 _DEMO = """\

@@ -10,69 +10,56 @@ from typing import Any
 from msgspec import UNSET
 
 from .. import RemoteError, current_call
-from ..aio.worker import Worker
-from ..errors import IPCError
 from ..messages import Call
 from ..protocol.connection import Connection
 from .connecting import checked_address, note
 from .failures import NoRecording
 from .quantities import counted
 from .replaying import read_lines
-from .serving import log_for_workers, run, serve_until_stopped
+from .serving import AnnouncedWorker, log_for_workers, run, serve_until_stopped
 from .takes import MethodTakes, Take, takes_of
 from .words import Request
 
 
 def mock(request: Request) -> None:
-    """Until Ctrl-C or SIGTERM. With `--delay` answers take as long as they took. Raises NoRecording, NameTaken."""
+    """Until Ctrl-C, SIGTERM or the timeout. With `--delay` answers take as long as they took.
+
+    Raises UsageError, NoRecording, NameTaken, ConnectFailed.
+    """
     path = request.names[0]
     address = checked_address(request)
     objects = takes_of(read_lines(path))
     if not objects:
         raise NoRecording(f"{path} has no calls that could be answered")
     log_for_workers(request.log_level or "", as_json=request.json)
+    takes = sum(take.answered for methods in objects.values() for one in methods.values() for take in one)
+    names = ", ".join(f"'{name}'" for name in objects)
+    told = f"serving {names} as in {counted(takes, 'recorded call')} at {address}; Ctrl-C ends"
+    worker = MockWorker(address, objects, lambda: note("info", told, as_json=request.json), delays=request.delay)
+    run(serve_until_stopped(worker, request.timeout))
 
-    def tell(message: str) -> None:
-        note("info", message, as_json=request.json)
 
-    run(serve_until_stopped(MockWorker(address, objects, tell, delays=request.delay)))
-
-
-class MockWorker(Worker):
-    """`objects` are the takes by object and method; `tell` is told when all are served."""
+class MockWorker(AnnouncedWorker):
+    """`objects` are the takes by object and method."""
 
     def __init__(
         self,
         address: str,
         objects: Mapping[str, Mapping[str, MethodTakes]],
-        tell: Callable[[str], None],
+        when_served: Callable[[], object],
         *,
         delays: bool = False,
     ) -> None:
-        super().__init__(address, name="rob mock")
+        super().__init__(address, "rob mock", when_served)
         self._takes = objects
-        self._tell = tell
         self._delays = delays
         self._chosen: dict[str, Take] = {}
         """By the id of the call, until its method begins."""
-        self._unserved = set(objects)
         for name, methods in objects.items():
             for method, takes in methods.items():
                 function: partial[Any] = partial(self._stream if takes.streams else self._answer)
                 function.__name__ = method  # type: ignore[attr-defined]  # under which it is exposed
                 self.method(name)(function)
-
-    def registered(self, name: str, error: IPCError | None) -> None:
-        super().registered(name, error)
-        if error is None:
-            self._unserved.discard(name)
-            if not self._unserved:
-                self._unserved = set(self._takes)
-                names = ", ".join(f"'{name}'" for name in self._takes)
-                takes = sum(
-                    take.answered for methods in self._takes.values() for one in methods.values() for take in one
-                )
-                self._tell(f"serving {names} as in {counted(takes, 'recorded call')} at {self.address}; Ctrl-C ends")
 
     def call(self, call: Call, connection: Connection) -> None:
         takes = self._takes.get(call.object_name, {}).get(call.method)

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from multiprocessing.connection import Connection, wait
 from time import monotonic, sleep
 
@@ -19,10 +20,10 @@ from msgspec.structs import replace
 
 from ..errors import NameTaken
 from .changes import SourceFiles
-from .failures import CannotLoad
+from .failures import CannotLoad, CountNotReached
 from .loading import folders_of, look_here_too
 from .output import log_to_stderr, use_utf8
-from .serving import Service, ServingWorker, log_for_workers, run, serve_until_stopped
+from .serving import Service, log_for_workers, run, serve_until_stopped, serving
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at the sources."""
@@ -34,7 +35,7 @@ _SERVES, _FAILED, _TAKEN = "serves", "failed", "taken"
 
 
 def serve_anew(service: Service) -> None:
-    """Until Ctrl-C or SIGTERM. Raises CannotLoad for a module that there is not, and NameTaken."""
+    """Until Ctrl-C, SIGTERM or the timeout. Raises CannotLoad for a module that there is not, NameTaken, CountNotReached."""
     files = SourceFiles(folders_of(service.target))
     with _sigterm_as_ctrl_c():
         reloader = _Reloader(service, files)
@@ -58,13 +59,17 @@ class _Reloader:
         self._has_served = False
 
     def run(self) -> None:
+        timeout = self._service.timeout
+        end = inf if timeout is None else monotonic() + timeout
         self._start()
-        while True:
-            self._hear_for(LOOK_EVERY)
+        while (now := monotonic()) < end:
+            self._hear_for(min(LOOK_EVERY, end - now))
             if changed := self._files.changed():
                 names = ", ".join(path.name for path in changed[:3]) + (", ..." if len(changed) > 3 else "")
                 self._service.tell(f"{names} changed: loading {self._service.target} again")
                 self._start()
+        if not self._has_served:
+            raise CountNotReached(f"nothing could be served within {timeout:g} s")
 
     def stop(self) -> None:
         for child in (self._current, self._next):
@@ -172,7 +177,7 @@ def _serve_in_child(service: Service, pipe: Connection) -> None:
             return
 
     try:
-        run(serve_until_stopped(ServingWorker(service, lambda: tell(_SERVES))))
+        run(serve_until_stopped(serving(service, lambda: tell(_SERVES)), None))
     except CannotLoad as error:
         tell(_FAILED, str(error))
     except NameTaken as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from math import inf
 from time import monotonic, sleep
 from typing import IO
 
 from msgspec import UNSET
 
 from .connecting import checked_address, connected, json_line
+from .failures import CountNotReached
 from .output import write_note, write_result
 from .quantities import counted, duration
 from .recording import Line, read_recording
@@ -18,7 +20,10 @@ from .words import Request, UsageError
 
 
 def replay(request: Request) -> None:
-    """With the time that was between them, or `--speed` times as fast. Raises UsageError, NoRecording."""
+    """With the time that was between them, or `--speed` times as fast; what is left at the timeout is not published.
+
+    Raises UsageError, NoRecording, CountNotReached.
+    """
     speed = request.speed or 1.0
     events = [line for line in read_lines(request.names[0]) if line.kind == "event"]
     with connected(checked_address(request), request) as client:
@@ -26,13 +31,17 @@ def replay(request: Request) -> None:
             takes = duration((events[-1].time - events[0].time) / speed)
             write_note(f"publishing {counted(len(events), 'event')} in {takes}; Ctrl-C ends")
         started = monotonic()
+        end = inf if request.timeout is None else started + request.timeout
         published = left_out = 0
         for event in events:
             value = event.payload
             if value is UNSET:  # it could not be had when it was recorded
                 left_out += 1
                 continue
-            sleep(max(started + (event.time - events[0].time) / speed - monotonic(), 0.0))
+            due = started + (event.time - events[0].time) / speed
+            sleep(max(min(due, end) - monotonic(), 0.0))
+            if due > end:
+                break
             client.publish(event.object, event.method, value, retain=event.retained)
             published += 1
         client.drain(request.patience)
@@ -41,6 +50,9 @@ def replay(request: Request) -> None:
     else:
         more = f"; {left_out} have no payload in the recording" if left_out else ""
         write_note(f"published {counted(published, 'event')}{more}")
+    if published + left_out < len(events):
+        message = f"{published} of {counted(len(events), 'event')} were published within {request.timeout:g} s"
+        raise CountNotReached(message)
 
 
 def read_lines(path: str) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ..aio.signals import on_stop_signal
 from ..aio.worker import Mode, Worker
-from ..errors import IPCError
+from ..errors import ConnectFailed, IPCError
 from .connecting import check_name, checked_address, note
 from .failures import CannotLoad
 from .loading import Target, load, look_here_too, parse_target
@@ -30,6 +30,7 @@ class Service(Struct, frozen=True):
     mode: Mode
     concurrency: int | None
     address: str
+    timeout: float | None = None
     log_level: str = ""
     json: bool = False
 
@@ -38,7 +39,7 @@ class Service(Struct, frozen=True):
 
 
 def serve(request: Request) -> None:
-    """Until Ctrl-C or SIGTERM. Raises UsageError, CannotLoad, NameTaken."""
+    """Until Ctrl-C, SIGTERM or the timeout. Raises UsageError, CannotLoad, NameTaken, ConnectFailed."""
     service = _service(request)
     look_here_too()
     if request.reload:
@@ -47,7 +48,9 @@ def serve(request: Request) -> None:
         serve_anew(service)
     else:
         log_for_workers(service.log_level, as_json=service.json)
-        run(serve_until_stopped(ServingWorker(service)))
+        how = "stands by" if service.mode == "standby" else "is served"
+        told = f"'{service.name}' ({service.target}) {how} at {service.address}; Ctrl-C ends"
+        run(serve_until_stopped(serving(service, lambda: service.tell(told)), service.timeout))
 
 
 def _service(request: Request) -> Service:
@@ -61,35 +64,55 @@ def _service(request: Request) -> Service:
     if mode is None:
         raise UsageError(f"--mode takes one of {', '.join(modes)}; given {wanted!r}")
     address = checked_address(request)
-    return Service(target, request.name, mode, request.concurrency, address, request.log_level or "", request.json)
+    return Service(
+        target, request.name, mode, request.concurrency, address, request.timeout, request.log_level or "", request.json
+    )
 
 
-class ServingWorker(Worker):
-    """With the object, loaded; `registered` is told and, if given, `when_served` is called. Raises CannotLoad."""
+class AnnouncedWorker(Worker):
+    """Calls `when_served` as soon as all that it serves is registered, and again after a reconnect."""
 
-    def __init__(self, service: Service, when_served: Callable[[], object] | None = None) -> None:
-        super().__init__(service.address, name=service.name)
-        self._service = service
+    def __init__(self, address: str, name: str, when_served: Callable[[], object]) -> None:
+        super().__init__(address, name=name)
+        self.has_served = False
         self._when_served = when_served
-        try:
-            self.add(service.name, load(service.target), mode=service.mode, concurrency=service.concurrency)
-        except TypeError as error:  # a type hint that cannot be checked
-            raise CannotLoad(str(error)) from error
+        self._registered: set[str] = set()
 
     def registered(self, name: str, error: IPCError | None) -> None:
         super().registered(name, error)
         if error is None:
-            if self._when_served is not None:
+            self._registered.add(name)
+            if len(self._registered) == len(self.client.link.session.serving.exposed):
+                self._registered.clear()
+                self.has_served = True
                 self._when_served()
-            else:
-                how = "stands by" if self._service.mode == "standby" else "is served"
-                self._service.tell(f"'{name}' ({self._service.target}) {how} at {self.address}; Ctrl-C ends")
 
 
-async def serve_until_stopped(worker: Worker) -> None:
-    """By Ctrl-C or SIGTERM. Raises NameTaken."""
+def serving(service: Service, when_served: Callable[[], object]) -> AnnouncedWorker:
+    """Loads the object. Raises CannotLoad."""
+    worker = AnnouncedWorker(service.address, service.name, when_served)
+    try:
+        worker.add(service.name, load(service.target), mode=service.mode, concurrency=service.concurrency)
+    except TypeError as error:  # a type hint that cannot be checked
+        raise CannotLoad(str(error)) from error
+    return worker
+
+
+async def serve_until_stopped(worker: AnnouncedWorker, timeout: float | None) -> None:
+    """By Ctrl-C, SIGTERM or the timeout. Raises NameTaken, and ConnectFailed when nothing was served by then."""
+    is_over = False
+
+    def end() -> None:
+        nonlocal is_over
+        is_over = True
+        worker.stop()
+
     with on_stop_signal(worker.stop):
+        if timeout is not None:
+            asyncio.get_running_loop().call_later(timeout, end)
         await worker.serve()
+    if is_over and not worker.has_served:
+        raise ConnectFailed(f"nothing could be served within {timeout:g} s: there is no broker at {worker.address}")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
