@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -53,14 +54,21 @@ def run(*arguments: str, stdin: str = "", environ: Mapping[str, str] | None = No
     return Ended(ended.returncode, output, errors)
 
 
-class Listener:
-    """`rob listen`, subscribed."""
+class Running:
+    """`rob`, for as long as it runs; `note` is the first line that it wrote to stderr."""
 
-    def __init__(self, process: subprocess.Popen[str], note: str) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.note = note
         assert process.stdout is not None
+        assert process.stderr is not None
         self.output: IO[str] = process.stdout
+        self.errors: IO[str] = process.stderr
+        self.note = self.errors.readline()
+
+    def interrupt(self) -> Ended:
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.ended()
 
     def ended(self) -> Ended:
         output, errors = self.process.communicate(timeout=PATIENCE)
@@ -68,20 +76,26 @@ class Listener:
 
 
 @contextmanager
-def rob_listen(address: str, *words: str) -> Iterator[Listener]:
+def rob_running(address: str, *words: str, cwd: Path | None = None) -> Iterator[Running]:
+    """A command that says on stderr that it has begun."""
     with subprocess.Popen(
-        [sys.executable, *ROB, "listen", *words, "--address", address],
+        [sys.executable, *ROB, *words, "--address", address],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
         env=environment(),
+        cwd=cwd,
     ) as process:
         try:
-            assert process.stderr is not None
-            yield Listener(process, process.stderr.readline())
+            yield Running(process)
         finally:
             process.kill()
+
+
+def rob_listen(address: str, *words: str) -> AbstractContextManager[Running]:
+    """`rob listen`, subscribed."""
+    return rob_running(address, "listen", *words)
 
 
 def start_broker(*options: str, **environ: str) -> Child:

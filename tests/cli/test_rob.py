@@ -33,6 +33,18 @@ WRONG = [
     ["send", "sensor", "temperature", "f", "warm"],
     ["listen", "sensor"],
     ["listen", "sensor", "temperature", "--count", "none"],
+    ["monitor", "math", "add", "more"],
+    ["monitor", ""],
+    ["monitor", "--only", "cals"],
+    ["top", "math"],
+    ["top", "--interval", "0"],
+    ["serve", "calendar:Calendar"],
+    ["serve", "calendar.py:Calendar", "--name", "x"],
+    ["serve", "calendar:Calendar", "--name", "x", "--mode", "sharde"],
+    ["record"],
+    ["record", "/no/such/folder/file"],
+    ["replay", "/no/such/file"],
+    ["mock", "/no/such/file"],
     ["list", "everything"],
     ["ping", "--timeout", "never"],
     ["call", "math", "add", "--timout", "3"],
@@ -240,6 +252,27 @@ def test_wrong_usage_is_found_before_connecting(words: list[str], address: str) 
     assert usage.startswith("usage: rob ")
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["serve", "calendar:Calender", "--name", "x"], "calendar has no 'Calender'; did you mean Calendar?"),
+        (["replay", __file__], f"{__file__} is no recording: its first line is not what `rob record` writes"),
+        (["mock", __file__], f"{__file__} is no recording: its first line is not what `rob record` writes"),
+    ],
+)
+def test_what_a_command_is_given_to_work_with_is_looked_at_before_connecting(
+    words: list[str], expected: str, address: str
+) -> None:
+    ended = rob(*words, address=address)
+    assert (ended.status, ended.output) == (2, "")
+    assert ended.errors.startswith(f"rob: {expected}")
+
+
+def test_without_a_broker_nothing_is_recorded(address: str, tmp_path: Path) -> None:
+    assert rob("record", str(tmp_path / "tape.jsonl"), address=address).status == 3
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_usage_is_that_of_the_command(address: str) -> None:
     ended = rob("call", "math", address=address)
     assert ended.errors == (
@@ -298,7 +331,7 @@ def test_version() -> None:
 def test_help() -> None:
     ended = rob("--help")
     assert (ended.status, ended.errors) == (0, "")
-    assert "listen OBJECT TOPIC" in ended.output
+    assert "\n  listen   print events as they come\n" in ended.output
     assert "--address ADDRESS" in ended.output
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 from typing import IO
@@ -30,15 +32,18 @@ def record(request: Request) -> None:
     """Until Ctrl-C, the timeout or the count of records. Raises UsageError where the file is there, CountNotReached."""
     path = request.names[0]
     object_name, method = names_to_watch(request)
+    address = checked_address(request)
     watch = Watch(object_name, method, WHOLE, 0)
-    deadline = None if request.timeout is None else monotonic() + request.timeout
-    with connected(checked_address(request), request) as client, _opened(path) as file:
+    with _opened(path) as file, connected(address, request) as client:
+        deadline = None if request.timeout is None else monotonic() + request.timeout
         tape = _Tape(file, client, watch)
         try:
             for seen in records(client, watch, deadline):
                 if seen.record.kind == "begin":
                     where = "standard output" if path == "-" else path
-                    if not request.json:
+                    if request.json:
+                        write_note(json_line({"recording": {"object": object_name, "method": method}}).rstrip())
+                    else:
                         write_note(f"recording {watched(object_name, method)} to {where}; Ctrl-C ends")
                 else:
                     tape.take(seen, as_json=request.json)
@@ -51,15 +56,24 @@ def record(request: Request) -> None:
         raise CountNotReached(f"{tape.taken} of {counted(request.count, 'record')} came within {request.timeout:g} s")
 
 
-def _opened(path: str) -> AbstractContextManager[IO[bytes]]:
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
+    """A file that nothing was written to does not stay."""
     if path == "-":
-        return nullcontext(sys.stdout.buffer)
+        yield sys.stdout.buffer
+        return
     try:
-        return open(path, "xb")
+        file = open(path, "xb")  # noqa: SIM115  # the block below closes it
     except FileExistsError:
         raise UsageError(f"{path} is there already: remove it, or record to another file") from None
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        with file:
+            yield file
+    finally:
+        if not os.path.getsize(path):
+            os.unlink(path)
 
 
 class _Tape:

@@ -39,9 +39,9 @@ def monitor(request: Request) -> None:
     kinds = kinds_of(request.only)
     watch = Watch(object_name, method, WHOLE if request.full else PAYLOAD, 0 if request.all else RATE)
     printer = _JsonPrinter(object_name, method) if request.json else _LinePrinter(watch, request)
-    deadline = None if request.timeout is None else monotonic() + request.timeout
     printed = 0
     with connected(checked_address(request), request) as client:
+        deadline = None if request.timeout is None else monotonic() + request.timeout
         try:
             for seen in records(client, watch, deadline):
                 kind = seen.record.kind
