@@ -5,8 +5,9 @@ are played in order, in a folder and against a broker of their own, which all pr
 
 - A `python` block that begins with `# NAME.py` is saved under that name, and must be run later. Any other is run at once:
   each of its `print(...)  # TEXT` has to print just that.
-- In a `console` block the lines behind `$ ` are run. What is shown below them is all that they print; times, addresses
-  and process numbers may differ. A command fails if and only if a line begins with its name and a colon.
+- In a `console` block the lines behind `$ ` are run. What is shown below them is all that they print; times, durations,
+  addresses, and the numbers of processes and connections may differ. A command fails if and only if a line begins with its
+  name and a colon.
 - `<!-- keeps running -->` above a `console` block: its one command runs on until the story ends. The next block comes
   when the first line that is shown was printed, or, with `<!-- keeps running, serves NAME -->`, when that object is
   registered. All that is shown must have been printed when the story ends, in that order; what it logs may stand between.
@@ -38,7 +39,6 @@ PATIENCE = 30.0
 _SOURCES = str(Path(ipc_broker.__file__).parents[1])
 _PROGRAMS = {"rob": "ipc_broker.cli.rob", "ipc-broker": "ipc_broker"}
 _FILE_NAME = re.compile(r"# (\w+\.(?:py|toml))\n")
-_FILE = re.compile(r"(?:\w+/)*\w+\.(?:py|toml)")
 _PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 _SERVES = re.compile(r"keeps running, serves ([\w.]+)")
 _ENDS = re.compile(r"(stops|kills) (.+)")
@@ -46,8 +46,9 @@ _ADDRESS = r"(?:unix|tcp|pipe)://[^\s,;)]+"
 _DIFFERS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
     (re.compile(f"{_ADDRESS}(?:, {_ADDRESS})*"), "ADDRESS"),
-    (re.compile(r"\d+\.\d+ ms"), "DURATION"),
-    (re.compile(r"\bprocess \d+"), "PROCESS"),
+    (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "TIME"),
+    (re.compile(r" +\d+(?:\.\d+)? [mµ]s"), " DURATION"),
+    (re.compile(r"\b(process|connection) \d+"), r"\1 NUMBER"),
 )
 
 
@@ -179,11 +180,8 @@ class _Story:
     def _child(self, command: Command) -> Child:
         program, *words = shlex.split(command.line)
         self._saved.difference_update(words)
-        words = [
-            str(path) if _FILE.fullmatch(word) and (path := self._folder / word).exists() else word for word in words
-        ]
         arguments = words if program == "python" else ["-m", _PROGRAMS[program], *words]
-        return Child(command.line, ["-W", "error", *arguments], self._environ)
+        return Child(command.line, ["-W", "error", *arguments], self._environ, self._folder)
 
 
 def _compare(command: Command, said: Sequence[str], block: Block) -> None:

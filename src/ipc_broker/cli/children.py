@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -24,10 +25,12 @@ class ChildFailed(Exception):
 class Child:
     """A Python process, given what stands behind `python`; for `with`, which stops it. Its stderr joins its stdout.
 
-    Only for the main thread.
+    It works in the folder `cwd`, None for this process's. Only for the main thread.
     """
 
-    def __init__(self, name: str, arguments: list[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], environ: Mapping[str, str], cwd: str | os.PathLike[str] | None = None
+    ) -> None:
         self.name = name
         self.said: list[str] = []
         self._lines: Queue[str | None] = Queue()
@@ -40,6 +43,7 @@ class Child:
                     stderr=subprocess.STDOUT,
                     encoding="utf-8",
                     env=environ,
+                    cwd=cwd,
                 )
                 self._reader = threading.Thread(target=self._read, daemon=True)
                 self._reader.start()

@@ -1,4 +1,4 @@
-"""The file of a recording: a header, then one record a line, in JSON (docs/recordings.md).
+"""The file of a recording: a header, then one record a line, in JSON.
 
 A payload that JSON can say without changing it is the line's `value`; any other is its `msgpack`, in base64.
 """
