@@ -69,6 +69,13 @@ def test_calls_at_the_same_worker_are_one_finding_and_the_oldest_comes_first() -
     ]
 
 
+def test_another_method_at_the_same_worker_is_another_finding() -> None:
+    other = CallState("1.2", "images", "crop", WEB, GPU, 5.0, "at its worker")
+    first, second = texts(inspected([call("at its worker", 7.0), other]))
+    assert first.startswith("'resize' of 'images' has been at its worker")
+    assert second.startswith("'crop' of 'images' has been at its worker")
+
+
 def test_the_other_states_of_a_call() -> None:
     assert texts(
         inspected(

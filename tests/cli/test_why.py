@@ -26,6 +26,14 @@ def test_findings_stand_under_their_heads_with_what_to_do() -> None:
     ]
 
 
+def test_a_number_is_not_parted_from_its_unit() -> None:
+    assert texts([Finding("events", "'x' has taken nothing for 23 s, and 18,000 events were dropped")], 31)[1:] == [
+        "  'x' has taken nothing for",
+        "  23 s, and 18,000 events were",
+        "  dropped.",
+    ]
+
+
 def test_that_nothing_is_stuck_is_said_and_who_has_gone_all_the_same() -> None:
     assert texts([]) == ["Nothing is stuck."]
     assert texts([Finding("departures", "'x' was lost")]) == [
