@@ -16,6 +16,7 @@ import click
 
 from ipc_broker import errors
 from ipc_broker.cli.broker import LIMIT_PREFIX, command
+from ipc_broker.cli.details import DETAILS
 from ipc_broker.cli.words import COMMANDS, OPTIONS, Command, Option
 from ipc_broker.config import ENVIRONMENT_PREFIX
 
@@ -42,8 +43,8 @@ def _command(one: Command) -> Iterator[str]:
     yield _block("text", one.usage)
     if own := [option for option in one.options if option.only]:
         yield _options(own)
-    if one.details:
-        yield _block("text", one.details)
+    if details := DETAILS.get(one.name):
+        yield _block("text", details)
 
 
 def _options(options: list[Option]) -> str:
