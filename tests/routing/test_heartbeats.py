@@ -51,6 +51,29 @@ def test_whatever_comes_from_it_counts(said: bytes) -> None:
     assert not peer.ended
 
 
+def test_a_peer_that_only_publishes_hears_that_its_broker_is_there() -> None:
+    """It looks as the broker does: at the third look at which nothing had come it would take the broker for gone."""
+    bus = Bus()
+    peer = beating_peer(bus)
+    heard: list[list[Message]] = []
+    for number in range(8):
+        peer.send({"Publish": {"object_name": "sensor", "topic": "heat", "args": number}})
+        bus.advance(LOOK)
+        heard.append(peer.receive())
+    assert heard == [[PING], []] * 4
+
+
+def test_a_client_that_only_publishes_does_not_take_its_broker_for_gone() -> None:
+    bus = Bus()
+    client = Client(bus)
+    silent: list[str] = []
+    client.session.on_silence = silent.append
+    for number in range(20):
+        client.session.publisher.publish("sensor", "heat", client.session.codec.encode_payload(number))
+        bus.advance(LOOK)
+    assert silent == []
+
+
 def test_the_calls_of_a_frozen_worker_end() -> None:
     bus = Bus()
     worker, caller = beating_peer(bus), Client(bus)

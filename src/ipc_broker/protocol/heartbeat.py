@@ -1,8 +1,8 @@
 """Whether the other end of a connection is still there.
 
 The broker looks at each connection every quarter of `Limits.heartbeat`. One over which nothing has come since the last
-look is sent a `Ping`, which its peer answers at once; at the third look in a row it is given up. So the other side, too,
-hears something between any two looks, unless the broker is gone. What counts are looks, not seconds: a process that was
+look is sent a `Ping`, which its peer answers at once; at the third look in a row it is given up. One over which something
+comes is sent a `Ping` at every second look all the same: its peer may be told nothing else, and looks in the same way. What counts are looks, not seconds: a process that was
 itself frozen meanwhile looks once when it goes on, and not for all the time that it has missed.
 """
 
@@ -20,12 +20,14 @@ MOST_SILENT = 3
 class Silence:
     """How long nothing has come over a connection, in looks."""
 
-    __slots__ = ("_connection", "_looks", "_progress")
+    __slots__ = ("_connection", "_looks", "_progress", "pinged")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._progress = connection.progress
         self._looks = 0
+        self.pinged = False
+        """Whether the other end was sent a `Ping` at the last look; for the broker."""
 
     def look(self) -> int:
         """The looks in a row, this one included, at which nothing had come."""

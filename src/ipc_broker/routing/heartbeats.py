@@ -54,5 +54,7 @@ class Heartbeats:
             looks = silence.look()
             if looks >= MOST_SILENT:
                 self._router.give_up(peer, f"nothing has come from it for {self._limit:g} s (heartbeat)", now)
-            elif looks:
+                continue
+            silence.pinged = looks > 0 or not silence.pinged
+            if silence.pinged:
                 peer.connection.send(Ping())
