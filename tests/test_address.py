@@ -31,9 +31,10 @@ ADDRESSES = st.one_of(
         ("tcp://localhost:0", Address("tcp", "localhost", 0)),
         ("tls://broker.example:65535", Address("tls", "broker.example", 65535)),
         ("pipe://ipc_broker", Address("pipe", "ipc_broker")),
+        ("memory://a test/1", Address("memory", "a test/1")),
     ],
 )
-def test_the_four_schemes(text: str, address: Address) -> None:
+def test_the_schemes(text: str, address: Address) -> None:
     assert parse_address(text) == address
     assert str(address) == text
 
@@ -88,6 +89,8 @@ def test_what_an_address_prints_is_the_address(address: Address) -> None:
         ("tcp:5123", "two slashes stand behind the scheme"),
         ("tls:/localhost:5123", "two slashes stand behind the scheme"),
         ("pipe:/x", "two slashes stand behind the scheme"),
+        ("memory:x", "two slashes stand behind the scheme"),
+        ("memory://", "nothing behind the scheme"),
         (r"pipe://\\.\pipe\x", r"the name of a pipe holds no \\ or /"),
         ("pipe://a/b", r"the name of a pipe holds no \\ or /"),
     ],
@@ -110,7 +113,7 @@ def test_a_unix_path_is_measured_in_bytes() -> None:
         parse_address("unix:///" + "é" * 60)
 
 
-@given(ANY_TEXT | st.builds("{}://{}".format, st.sampled_from(["unix", "tcp", "tls", "pipe"]), ANY_TEXT))
+@given(ANY_TEXT | st.builds("{}://{}".format, st.sampled_from(["unix", "tcp", "tls", "pipe", "memory"]), ANY_TEXT))
 @example("unix:///\ud800")
 def test_any_text_is_an_address_or_a_config_error(text: str) -> None:
     try:

@@ -58,8 +58,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio.signals": (),
     "aio.accepting": LEVEL_0,
     "aio.unix": ("aio.accepting", *LEVEL_0),
-    "aio.transport": ("aio.unix", *LEVEL_0),
-    "aio.listening": ("aio.accepting", "aio.transport", "aio.unix", *LEVEL_0),
+    "aio.memory": LEVEL_0,
+    "aio.transport": ("aio.memory", "aio.unix", *LEVEL_0),
+    "aio.listening": ("aio.accepting", "aio.memory", "aio.transport", "aio.unix", *LEVEL_0),
     "aio.broker": ("aio.listening", "aio.signals", "aio.transport", "aio.unix", "routing", "protocol", *LEVEL_0),
     # Clients and workers, and what they share.
     "aio": (
@@ -75,6 +76,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     # Its calls, too, inherit from the method that makes them; it serves no objects.
     "sync": ("session", "context", "conformance", "protocol", *LEVEL_0),
+    # It looks into what a peer is sent, and so into the protocol.
+    "testing": ("aio", "aio.broker", "aio.memory", "protocol", *LEVEL_0),
+    "pytest_plugin": ("testing",),
     "cli": (DOOR, "aio", "aio.broker", "aio.signals", "cli.mocking", "sync", *LEVEL_0),
     # Its worker answers with whatever error was recorded, which no method can raise.
     "cli.mocking": (DOOR, "cli", "aio", "protocol", *LEVEL_0),

@@ -1,6 +1,7 @@
 """Where a broker listens: `unix:///path`, `tcp://host:port`, `tls://host:port`, `pipe://name`.
 
 A bare `host:port` is TCP and a bare path a Unix socket, as in the `BROKER_ADDR` of the Rust crate's programs.
+`memory://name` is for tests: broker and clients in one event loop, without a socket.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _UNIX_PATH_LIMIT = 107 if sys.platform == "linux" else 103
 class Address(Struct, frozen=True):
     """One address, parsed.
 
-    `location` is the path of a Unix socket, the name of a pipe, or the host; `port` is for TCP and TLS only.
+    `location` is the path of a Unix socket, the name of a pipe or in memory, or the host; `port` is for TCP and TLS only.
     """
 
-    scheme: Literal["unix", "tcp", "tls", "pipe"]
+    scheme: Literal["unix", "tcp", "tls", "pipe", "memory"]
     location: str
     port: int = 0
 
@@ -42,7 +43,7 @@ def parse_address(text: str) -> Address:
     """Raises ConfigError, which shows the accepted forms."""
     scheme, separator, rest = text.partition("://")
     if not separator:
-        if text.startswith(("unix:", "tcp:", "tls:", "pipe:")):
+        if text.startswith(("unix:", "tcp:", "tls:", "pipe:", "memory:")):
             raise _wrong(text, "two slashes stand behind the scheme")
         if "/" in text or "\\" in text:
             scheme, rest = "unix", text
@@ -65,6 +66,8 @@ def parse_address(text: str) -> Address:
             if "\\" in rest or "/" in rest:
                 raise _wrong(text, r"the name of a pipe holds no \ or / (the pipe is \\.\pipe\NAME)")
             return Address("pipe", rest)
+        case "memory":
+            return Address("memory", rest)
         case "tcp" | "tls":
             host, separator, port = rest.rpartition(":")
             if not separator or not host:

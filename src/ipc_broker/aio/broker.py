@@ -270,6 +270,9 @@ class _PeerProtocol(asyncio.Protocol):
 
 
 def _who_is_at(transport: asyncio.Transport) -> Credentials:
+    credentials: Credentials | None = transport.get_extra_info("credentials")
+    if credentials is not None:  # in memory
+        return credentials
     name = transport.get_extra_info("peername")
     if not isinstance(name, tuple):  # no TCP connection; or one that is over
         return peer_credentials(transport)

@@ -41,6 +41,7 @@ class Link:
 
     def __init__(self, address: Address, name: str, callbacks: ConnectionCallbacks) -> None:
         self.address = address
+        self.name = name
         self.session = Session(nonce=os.urandom(8).hex(), settings=Settings(name=name, pid=os.getpid()))
         self.session.on_notice = self._log_notice
         self.session.on_pause = self._paused
@@ -350,6 +351,7 @@ class _LinkProtocol(asyncio.Protocol):
         self._link = link
         self._opened = opened
         self.ended = asyncio.Event()
+        self.peer_name = link.name  # for tests in memory
         self._receive = link.session.receive_data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -1,4 +1,4 @@
-"""Listening at an address: Unix sockets, TCP and Windows named pipes, with an `asyncio.Protocol` for each connection."""
+"""Listening at an address: Unix sockets, TCP, Windows named pipes and memory, with a protocol for each connection."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Protocol, cast
 from ..address import Address
 from ..errors import ListenFailed
 from .accepting import BACKLOG, Acceptor, listen_failed
+from .memory import MemoryListener
 from .transport import no_tls
 from .unix import listen_unix
 
@@ -40,6 +41,8 @@ async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> L
                 return await _TcpListener.start(address, factory)
             case "pipe":
                 return await _PipeListener.start(address, factory)
+            case "memory":
+                return MemoryListener(address, factory)
             case "tls":
                 raise no_tls(address)
     except ListenFailed:

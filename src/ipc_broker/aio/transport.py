@@ -1,4 +1,4 @@
-"""Connecting to an address: Unix sockets, TCP and Windows named pipes, under one `asyncio.Protocol`."""
+"""Connecting to an address: Unix sockets, TCP, Windows named pipes and memory, under one `asyncio.Protocol`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 from ..address import Address
 from ..errors import ConfigError, ConnectFailed
+from .memory import open_memory
 from .unix import open_unix
 
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
@@ -29,6 +30,8 @@ async def open_connection(address: Address, factory: Callable[[], AnyProtocol], 
                     _, protocol = await loop.create_connection(factory, address.location, address.port)
                 case "pipe":
                     protocol = await _open_pipe(loop, address, factory)
+                case "memory":
+                    protocol = open_memory(address, factory)
                 case "tls":
                     raise no_tls(address)
     except TimeoutError as error:

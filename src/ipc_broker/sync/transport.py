@@ -66,6 +66,11 @@ def open_transport(address: Address, timeout: float | None) -> Transport:
                 return SocketTransport(connected, tells_late=True)
             case "pipe":
                 return _open_pipe(address, timeout)
+            case "memory":
+                raise ConfigError(
+                    f"{address}: memory:// leads from one part of an event loop to another, and the blocking client has"
+                    " no loop; test it with the fixture `ipc_broker`, whose broker has a real socket"
+                )
             case "tls":
                 raise ConfigError(
                     f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface"
