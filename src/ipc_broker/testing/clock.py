@@ -139,7 +139,8 @@ class Clock:
             if not ready:
                 return
         raise IPCError(
-            f"the loop did not come to rest within {BUSY} turns: something in it never waits; next: {ready[0]}"
+            f"the loop did not come to rest within {BUSY} turns: something in it goes on without waiting for anything,"
+            " such as a loop around asyncio.sleep(0)"
         )
 
     def _next_due(self) -> float | None:
