@@ -293,9 +293,9 @@ def open_memory(address: Address, factory: Callable[[], AnyProtocol]) -> AnyProt
     if listener.on_connection is not None:
         try:
             listener.on_connection(getattr(protocol, "peer_name", ""), near, far)
-        except BaseException:
+        except OSError as error:
             near._closing = far._closing = True
-            raise
+            raise ConnectFailed(f"no connection to {address} ({error.strerror})") from error
     accepted.connection_made(far)
     protocol.connection_made(near)
     return protocol

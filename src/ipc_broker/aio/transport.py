@@ -38,6 +38,8 @@ async def open_connection(address: Address, factory: Callable[[], AnyProtocol], 
         if timeout is None or error.errno is not None:  # the kernel gave up, not we
             raise connect_failed(address, error) from error
         raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
+    except ConnectFailed:
+        raise
     except OSError as error:
         raise connect_failed(address, error) from error
     return protocol

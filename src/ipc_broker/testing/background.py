@@ -127,8 +127,10 @@ class BackgroundBroker:
         await self._start()
         begun.set_result(None)
         async with AsyncExitStack() as self._workers:
-            await self._closing.wait()
-            await self._stop()  # first, so that the methods that still run are cancelled
+            try:
+                await self._closing.wait()
+            finally:  # the broker first, so that the methods that still run are cancelled
+                await self._stop()
 
     async def _serve(self, name: str, target: object, mode: Mode, concurrency: int | None) -> None:
         self._running()

@@ -88,9 +88,8 @@ class FaultyPeer:
     def connect(self, near: MemoryTransport, far: MemoryTransport) -> None:
         """A connection is made: its end at the peer, and the one at the broker. Raises OSError while the peer is away."""
         if self.faults.is_away:
-            raise ConnectionRefusedError(
-                errno.ECONNREFUSED, f"{os.strerror(errno.ECONNREFUSED)}: it was killed for good"
-            )
+            reason = f"{self.name!r} was killed for good, until resume({self.name!r})"
+            raise ConnectionRefusedError(errno.ECONNREFUSED, reason)
         self._ends = [ends for ends in self._ends if not ends[0].is_closing()]
         self._ends.append((near, far))
         near.sieve = Sieve(self.faults.losses)
