@@ -5,6 +5,8 @@ are played in order, in a folder and against a broker of their own, which all pr
 
 - A `python` block that begins with `# NAME.py` is saved under that name, and must be run later. Any other is run at once:
   each of its `print(...)  # TEXT` has to print just that.
+- A `python` block that begins with `# test_NAME.py` is run by pytest at once, and has to pass. What it imports of the files
+  saved before counts as run.
 - In a `console` block the lines behind `$ ` are run. What is shown below them is all that they print; times, durations,
   addresses, and the numbers of processes and connections may differ. A command fails if and only if a line begins with its
   name and a colon.
@@ -15,7 +17,7 @@ are played in order, in a folder and against a broker of their own, which all pr
   `<!-- kills COMMAND -->` gives it no time for that.
 - A `toml` block that begins with `# NAME.toml` is saved under that name; a command that names the file is given it.
 - `ipc-broker` that keeps running is the story's broker, wherever it says that it listens; a story that does not start it is
-  given one.
+  given one, unless it has nothing but tests.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ PATIENCE = 30.0
 _SOURCES = str(Path(ipc_broker.__file__).parents[1])
 _PROGRAMS = {"rob": "ipc_broker.cli.rob", "ipc-broker": "ipc_broker"}
 _FILE_NAME = re.compile(r"# (\w+\.(?:py|toml))\n")
+_TEST_NAME = re.compile(r"# test_\w+\.py\n")
+_IMPORTED = re.compile(r"^(?:from|import) (\w+)", re.MULTILINE)
 _PRINTED = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 _SERVES = re.compile(r"keeps running, serves ([\w.]+)")
 _ENDS = re.compile(r"(stops|kills) (.+)")
@@ -103,7 +107,8 @@ class _Story:
         self._environ = environment(IPC_BROKER_LISTEN="tcp://127.0.0.1:0", PYTHONPATH=_SOURCES, PYTHONUTF8="1")
 
     def play(self) -> None:
-        if not any(is_broker(command) for block in self._blocks for command in started_by(block)):
+        has_broker = any(is_broker(command) for block in self._blocks for command in started_by(block))
+        if not has_broker and not self._only_tests():
             self._start(Command("ipc-broker", []))
         for block in self._blocks:
             if (ends := _ENDS.fullmatch(block.mark)) is not None:
@@ -120,6 +125,10 @@ class _Story:
         for running in self._running:
             self._has_said_all(running)
         assert not self._saved, f"{self._blocks[0].where}: {', '.join(self._saved)} is shown and never run"
+
+    def _only_tests(self) -> bool:
+        texts = [block.text if block.kind == "python" else "" for block in self._blocks]
+        return any(map(_TEST_NAME.match, texts)) and all(map(_FILE_NAME.match, texts))
 
     def _has_said_all(self, running: Running) -> None:
         command, child = running
@@ -148,8 +157,19 @@ class _Story:
 
     def _python(self, block: Block) -> None:
         name = self._save(block)
-        if not _FILE_NAME.match(block.text):
+        if _TEST_NAME.match(block.text):
+            self._test(block, name)
+        elif not _FILE_NAME.match(block.text):
             self._run(block, Command(f"python {name}", _PRINTED.findall(block.text)))
+
+    def _test(self, block: Block, name: str) -> None:
+        self._saved -= {name, *(f"{module}.py" for module in _IMPORTED.findall(block.text))}
+        # Without the plugins of others, it starts faster.
+        environ = self._environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        arguments = ["-p", "ipc_broker.pytest_plugin", "-p", "no:cacheprovider", str(self._folder / name)]
+        with Child(name, ["-m", "pytest", "-W", "error", *arguments], environ) as child:
+            status = child.wait(PATIENCE)
+        assert status == 0, f"{block.where}: pytest ended with status {status}:\n" + "\n".join(child.said)
 
     def _run(self, block: Block, command: Command) -> None:
         with self._child(command) as child:

@@ -9,8 +9,10 @@ import pytest
 from ipc_broker import (
     Broker,
     BrokerConfig,
+    CallCancelled,
     Client,
     ConnectFailed,
+    ConnectionLost,
     DeadlineExceeded,
     Event,
     Gap,
@@ -328,3 +330,50 @@ async def test_calls_wait_for_a_broker_that_is_gone(memory_broker: MemoryBroker)
         await memory_broker.start()
         await memory_broker.clock.advance(1)
         assert await call == 3
+
+
+# Leaving
+
+
+@pytest.mark.parametrize("fault", ["stall", "drop", "delay"])
+async def test_who_is_out_of_order_can_be_left_all_the_same(memory_broker: MemoryBroker, fault: str) -> None:
+    async with memory_broker, calculator(), connect(name="caller"):
+        for name in ("calculator", "caller"):
+            match fault:
+                case "stall":
+                    memory_broker.stall(name)
+                case "drop":
+                    memory_broker.drop(name, "Result")
+                case "delay":
+                    memory_broker.delay(name, 10)
+    assert not memory_broker.clock.stood_still
+
+
+async def test_events_that_cannot_be_drained_are_told_of_at_once(memory_broker: MemoryBroker) -> None:
+    async with memory_broker:
+        with pytest.raises(ConnectionLost):
+            async with connect(name="caller") as client:
+                memory_broker.stall("caller")
+                await client.publish("sensor", "temperature", 21.5)
+    assert not memory_broker.clock.stood_still
+
+
+async def test_a_method_that_sleeps_does_not_keep_its_worker(memory_broker: MemoryBroker) -> None:
+    async with memory_broker, connect() as client:
+        async with calculator():
+            call = asyncio.create_task(client.call("math", "add_later", [1, 2, 100.0], timeout=None))
+            await memory_broker.clock.advance(1)
+        with pytest.raises(CallCancelled):
+            await call
+
+
+async def test_what_a_test_fails_with_is_its_own_error(memory_broker: MemoryBroker) -> None:
+    async def scenario() -> None:
+        async with memory_broker, calculator(), connect(name="caller"):
+            memory_broker.stall("calculator")
+            memory_broker.stall("caller")
+            raise ValueError("of the test")
+
+    with pytest.raises(ValueError, match="of the test") as caught:
+        await scenario()
+    assert not hasattr(caught.value, "__notes__")

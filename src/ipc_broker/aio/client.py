@@ -369,6 +369,7 @@ class Client:
 
     async def leave(self, *, drain: bool) -> None:
         """What leaving the `async with` block does."""
+        self.link.parting = True
         try:
             if drain and self._undrained and not self.link.closed:
                 await self.drain()

@@ -48,6 +48,8 @@ class Link:
         self.session.on_goodbye = self._goodbye
         self.session.on_silence = self._end
         self.closed = False
+        self.parting = False
+        """Its user has done with it, and it is about to be closed. For tests: they wait for nothing else then."""
         self.loop = cast(asyncio.AbstractEventLoop, None)  # until it is opened
         self.settled_at = -math.inf
         """When the others, too, have had the time to come back after a reconnect."""
@@ -221,6 +223,13 @@ class Link:
 
     async def close(self) -> None:
         """Writes what is queued, for up to `CLOSE_TIMEOUT`; ends all that waits. May be called again."""
+        self.parting = True
+        try:
+            await self._close()
+        finally:
+            self.parting = False
+
+    async def _close(self) -> None:
         if self.closed:
             return
         self.closed = True
@@ -353,6 +362,10 @@ class _LinkProtocol(asyncio.Protocol):
         self.ended = asyncio.Event()
         self.peer_name = link.name  # for tests in memory
         self._receive = link.session.receive_data
+
+    @property
+    def parting(self) -> bool:
+        return self._link.parting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)

@@ -183,6 +183,7 @@ class Worker:
     async def _leave(self) -> None:
         """Takes no new calls, lets the running ones end, and closes."""
         link = self.client.link
+        link.parting = True
         withdrawn: list[asyncio.Future[None]] = []
         if self._serving:
             for name in self._objects:

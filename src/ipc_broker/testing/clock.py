@@ -19,6 +19,9 @@ BUSY = 100_000
 PATIENCE = 5.0
 """Real seconds in which nothing happens, after which nobody will move the clock any more: it is the test that waits."""
 
+BRIEFLY = 0.01
+"""Real seconds for what a thread may still have to say, when the clock goes on by itself."""
+
 GIVEN_UP = 120.0
 """Seconds that a clock nobody moves runs by itself, so that what waits can time out: four times a call's default timeout."""
 
@@ -27,7 +30,8 @@ class Clock:
     """The time of the loop of a `MemoryBroker`. It stands from the moment that the broker is entered.
 
     All that the loop waits for goes by it: timeouts, `asyncio.sleep`, deadlines of calls, heartbeats, reconnecting.
-    Threads, and so methods that are plain `def`, take the time that they take.
+    Threads, and so methods that are plain `def`, take the time that they take. It goes on by itself only while a client or
+    worker is being left.
 
     asyncio's own loops can be moved like this. In others, such as uvloop's, time runs as always, and `advance` says so.
     """
@@ -37,6 +41,8 @@ class Clock:
         """Real seconds that the test may stand still before it fails; None for ever."""
         self.stood_still = ""
         """What was wrong when it had stood still for so long."""
+        self.hurries: list[Callable[[], bool]] = []
+        """Whether somebody wants to leave, whose last words may wait for something that does not come."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begun = 0.0
         self._time = 0.0
@@ -151,14 +157,19 @@ class Clock:
         """Nothing in the loop is ready when it wants to wait: only a thread, a process or a socket can go on."""
         if timeout is not None and timeout <= 0:
             return self._real_select(timeout)
-        found = self._real_select(self.patience if self._runs_until is None else 0.01)
+        due = self._next_due()
+        if due is not None and any(hurries() for hurries in self.hurries):
+            found = self._real_select(BRIEFLY)
+            if not found:
+                self._time = max(self._time, due)
+            return found
+        found = self._real_select(self.patience if self._runs_until is None else BRIEFLY)
         if not found:
-            self._stand_still()
+            self._stand_still(due)
         return found
 
-    def _stand_still(self) -> None:
+    def _stand_still(self, due: float | None) -> None:
         """Nobody will move the clock: it goes on by itself, from timer to timer, so that what waits fails where it waits."""
-        due = self._next_due()
         if self._runs_until is None:
             self._runs_until = self._time + GIVEN_UP
             what = "nothing is due any more" if due is None else f"the next timer is due in {due - self._time:g} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -84,6 +85,7 @@ class FaultyPeer:
         self.name = name
         self.faults = Faults()
         self._ends: list[tuple[MemoryTransport, MemoryTransport]] = []
+        self._programs: list[asyncio.BaseProtocol] = []
 
     def connect(self, near: MemoryTransport, far: MemoryTransport) -> None:
         """A connection is made: its end at the peer, and the one at the broker. Raises OSError while the peer is away."""
@@ -92,8 +94,14 @@ class FaultyPeer:
             raise ConnectionRefusedError(errno.ECONNREFUSED, reason)
         self._ends = [ends for ends in self._ends if not ends[0].is_closing()]
         self._ends.append((near, far))
+        self._programs.append(near.get_protocol())
         near.sieve = Sieve(self.faults.losses)
         self.apply()
+
+    @property
+    def is_parting(self) -> bool:
+        """Whether a client or worker is about to close its connection."""
+        return any(getattr(program, "parting", False) for program in self._programs)
 
     def apply(self) -> None:
         """After a change of `faults`."""

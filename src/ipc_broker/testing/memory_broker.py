@@ -52,10 +52,11 @@ class MemoryBroker:
         if not self.clock.held:  # otherwise another broker in this loop has brought it
             self.clock.hold(asyncio.get_running_loop())
             self._holds_clock = True
+        self.clock.hurries.append(self._is_being_left)
         try:
             await self.start()
         except BaseException:
-            self._release_clock()
+            self._let_clock_go()
             raise
         return self
 
@@ -66,14 +67,18 @@ class MemoryBroker:
                 peer.heal()
             await self.stop()
         finally:
-            self._release_clock()
+            self._let_clock_go()
         self._peers.clear()
         if standing and error is not None:
             error.add_note(standing)
         elif standing:
             raise AssertionError(standing)
 
-    def _release_clock(self) -> None:
+    def _is_being_left(self) -> bool:
+        return any(peer.is_parting for peer in self._peers.values())
+
+    def _let_clock_go(self) -> None:
+        self.clock.hurries.remove(self._is_being_left)
         if self._holds_clock:
             self._holds_clock = False
             self.clock.release()
