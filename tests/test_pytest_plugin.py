@@ -192,7 +192,8 @@ def test_it(memory_broker):
     )
 
 
-def test_many_processes_have_brokers_of_their_own(pytester: pytest.Pytester) -> None:
+def test_many_processes_have_brokers_of_their_own(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # without those of others they start faster
     pytester.makepyfile(
         OBJECT
         + """
@@ -203,4 +204,5 @@ def test_it(ipc_broker, number):
         assert client.call("math", "add", [number, 1]) == number + 1
 """
     )
-    pytester.runpytest_subprocess("-W", "error", "-n", "2").assert_outcomes(passed=8)
+    plugins = ("-p", "xdist", "-p", "ipc_broker.pytest_plugin")
+    pytester.runpytest_subprocess("-W", "error", *plugins, "-n", "2").assert_outcomes(passed=8)

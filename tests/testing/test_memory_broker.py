@@ -350,11 +350,14 @@ async def test_who_is_out_of_order_can_be_left_all_the_same(memory_broker: Memor
 
 
 async def test_events_that_cannot_be_drained_are_told_of_at_once(memory_broker: MemoryBroker) -> None:
+    async def publish_and_leave() -> None:
+        async with connect(name="caller") as client:
+            memory_broker.stall("caller")
+            await client.publish("sensor", "temperature", 21.5)
+
     async with memory_broker:
         with pytest.raises(ConnectionLost):
-            async with connect(name="caller") as client:
-                memory_broker.stall("caller")
-                await client.publish("sensor", "temperature", 21.5)
+            await publish_and_leave()
     assert not memory_broker.clock.stood_still
 
 
