@@ -7,8 +7,6 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,6 +17,8 @@ from ipc_broker.aio.client import Client
 from ipc_broker.errors import ClientClosed, ConnectionLost, DeadlineExceeded, IPCError, NoSuchObject, Overloaded
 from ipc_broker.messages import Goodbye
 from ipc_broker.protocol.encodings import JSON
+from ipc_broker.session.reconnecting import SETTLING
+from ipc_broker.testing import MemoryBroker
 from tests.aio.bus import AnyBroker, Peer, broker_at, serving, until
 from tests.aio.objects import Calculator, Gate, entered, let_through
 from tests.messages import result
@@ -39,12 +39,6 @@ WELCOME: dict[str, Json] = {
 async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     hello = json.loads(await read_frame(reader))["Call"]
     writer.write(frame(result(hello["call_id"], "rob", WELCOME)))
-
-
-@contextmanager
-def settling(seconds: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(link_module, "SETTLING", seconds)
-    yield
 
 
 # What was not sent
@@ -135,32 +129,27 @@ async def test_after_a_reconnect_a_missing_object_is_waited_for(any_broker: AnyB
         await client.close()
 
 
-async def test_what_does_not_come_in_time_is_missing(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with settling(0.2, monkeypatch):
-        async with broker_at(address) as broker:
-            client = await connect(broker.addresses[0])
-        await until(lambda: not client.link.session.ready)
-        async with broker_at(address):
-            await until(lambda: client.link.session.ready)
-            with pytest.raises(NoSuchObject):
-                await client.call("math", "add", [1, 2], timeout=None)
-            assert client.link.loop.time() >= client.link.settled_at
-            with pytest.raises(NoSuchObject):
-                await client.call("math", "add", [1, 2])
-            await client.close()
+async def test_what_does_not_come_in_time_is_missing(memory_broker: MemoryBroker) -> None:
+    async with memory_broker, connect() as client:
+        await memory_broker.restart()
+        calling = asyncio.ensure_future(client.call("math", "add", [1, 2], timeout=None))
+        await memory_broker.clock.advance(SETTLING - 0.1)
+        assert not calling.done()
+        await memory_broker.clock.advance(0.1)
+        with pytest.raises(NoSuchObject):
+            await calling
+        with pytest.raises(NoSuchObject):  # at once
+            await client.call("math", "add", [1, 2])
 
 
-async def test_it_is_waited_for_no_longer_than_the_call_may_take(address: str) -> None:
-    async with broker_at(address) as broker:
-        client = await connect(broker.addresses[0])
-    await until(lambda: not client.link.session.ready)
-    async with broker_at(address):
-        await until(lambda: client.link.session.ready)
+async def test_it_is_waited_for_no_longer_than_the_call_may_take(memory_broker: MemoryBroker) -> None:
+    async with memory_broker, connect() as client:
+        await memory_broker.restart()
+        calling = asyncio.ensure_future(client.call("math", "add", [1, 2], timeout=1))
+        await memory_broker.clock.advance(1)
         with pytest.raises(DeadlineExceeded, match="'math' was not served yet, shortly after a reconnect") as caught:
-            await client.call("math", "add", [1, 2], timeout=0.05)
+            await calling
         assert caught.value.delivered == "no"
-        assert client.link.loop.time() < client.link.settled_at
-        await client.close()
 
 
 # A broker that stops
@@ -297,9 +286,8 @@ async def test_a_callback_that_fails_is_logged_and_called_again(
 
 
 async def test_a_callback_that_hangs_does_not_stop_close(
-    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    memory_broker: MemoryBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(link_module, "CLOSE_TIMEOUT", 0.05)
     ended = asyncio.Event()
 
     async def hang() -> None:
@@ -308,11 +296,12 @@ async def test_a_callback_that_hangs_does_not_stop_close(
         finally:
             ended.set()
 
-    async with broker_at(address) as broker:
-        client = await connect(broker.addresses[0], on_disconnect=hang)
+    async with memory_broker:
+        client = await connect(on_disconnect=hang)
         await client.close()
         await ended.wait()
-    assert "did not end within 0.05 s" in caplog.text
+        assert memory_broker.clock.now == link_module.CLOSE_TIMEOUT
+    assert "did not end within 1 s" in caplog.text
 
 
 async def test_a_callback_may_close_its_client(address: str) -> None:
@@ -340,24 +329,25 @@ async def test_a_worker_tells_of_its_connections_too(address: str) -> None:
 # Waiting
 
 
-async def test_no_more_wait_for_a_connection_than_may(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_more_wait_for_a_connection_than_may(
+    memory_broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(link_module, "MOST_WAITING", 2)
-    async with broker_at(address) as broker:
-        client = await connect(broker.addresses[0])
-    await until(lambda: not client.link.session.ready)
-    waiting = [asyncio.ensure_future(client.call("rob", "ping", timeout=None)) for _ in range(2)]
-    await asyncio.sleep(0)
-    for use in (client.call("rob", "ping"), client.publish("a", "t"), client.has("rob")):
-        with pytest.raises(Overloaded, match="2 calls and publishers wait already for a connection") as caught:
-            await use
-        assert caught.value.delivered == "no"
-    waiting[0].cancel()
-    await asyncio.wait([waiting[0]])
-    with pytest.raises(DeadlineExceeded):
-        await client.call("rob", "ping", timeout=0.01)
-    async with broker_at(address):
-        await waiting[1]
-        await client.close()
+    async with memory_broker, connect() as client:
+        await memory_broker.stop()
+        waiting = [asyncio.ensure_future(client.call("rob", "ping", timeout=timeout)) for timeout in (1, None)]
+        await memory_broker.clock.advance(0)
+        for use in (client.call("rob", "ping"), client.publish("a", "t"), client.has("rob")):
+            with pytest.raises(Overloaded, match="2 calls and publishers wait already for a connection") as caught:
+                await use
+            assert caught.value.delivered == "no"
+        await memory_broker.clock.advance(1)
+        with pytest.raises(DeadlineExceeded):
+            await waiting[0]
+        waiting.append(asyncio.ensure_future(client.call("rob", "ping")))  # for which there is room again
+        await memory_broker.start()
+        await memory_broker.clock.advance(1)
+        assert await asyncio.gather(*waiting[1:]) == ["pong", "pong"]
 
 
 async def test_a_connection_that_does_not_last_is_not_tried_again_at_once(address: str) -> None:

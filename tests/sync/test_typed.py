@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
 
 from ipc_broker.errors import InvalidArgs, NoSuchMethod, RemoteError
-from ipc_broker.sync import Client
+from ipc_broker.sync import Client, connect
+from ipc_broker.testing import BackgroundBroker
 from tests.catalogue import LAMP, RESULTS, SINCE, BlockingCatalogue, Catalogue, Place
 from tests.sync.bus import Bus
 
 
 @pytest.fixture
-def catalogue_client(our_bus: Bus, our_client: Client) -> Client:
-    our_bus.add("catalogue", Catalogue())
-    our_client.wait_for("catalogue", 10)
-    return our_client
+def catalogue_client(ipc_broker: BackgroundBroker) -> Iterator[Client]:
+    ipc_broker.serve("catalogue", Catalogue())
+    with connect() as client:
+        yield client
 
 
 @pytest.mark.parametrize("method", RESULTS)
