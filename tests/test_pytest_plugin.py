@@ -187,7 +187,7 @@ def test_it(memory_broker):
         [
             '*await client.call("rob", "ping", timeout=3)',
             "E*DeadlineExceeded: *",
-            "E*the test stood still for 0.01 s: its clock is at 0 s*; 'caller' is stalled",
+            "E*the test stood still for 0.01 s at *.py:* (scenario): its clock is at 0 s*; 'caller' is stalled",
         ]
     )
 

@@ -48,6 +48,8 @@ class Gate:
 
 def test_a_worker_is_registered_when_serve_returns(ipc_broker: BackgroundBroker) -> None:
     ipc_broker.serve("math", Calculator())
+    with pytest.raises(IPCError, match="the fixture `ipc_broker` needs no `with`"):
+        ipc_broker.__enter__()
     with connect() as client:
         assert client.address == ipc_broker.address
         assert add(client) == 3

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,7 @@ import pytest
 
 from ipc_broker import IPCError
 from ipc_broker.testing import Clock, MemoryBroker
+from ipc_broker.testing.places import waiting_places
 from tests.aio.conftest import LOOPS
 
 
@@ -220,18 +222,46 @@ def test_in_another_loop_time_runs_and_says_so_when_it_should_move(name: str) ->
 
 
 def test_what_waits_for_a_clock_that_nobody_moves_fails_where_it_waits() -> None:
+    async def nap() -> None:
+        await asyncio.sleep(30)
+
     async def test(clock: Clock) -> None:
         clock.patience = 0.01
+        napping = asyncio.create_task(nap())
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(20):
                 await asyncio.Event().wait()
-        assert clock.now == 30
-        assert clock.stood_still.startswith(
-            "the test stood still for 0.01 s: its clock is at 0 s, the next timer is due in 30 s, and only"
-            " `await memory_broker.clock.advance(seconds)` moves it"
+        assert clock.now == 20
+        told = re.sub(r":\d+", "", clock.stood_still)
+        assert told == (
+            "the test stood still for 0.01 s at test_clock.py (nap), test_clock.py (test): its clock is at 0 s, the next"
+            " timer is due in 20 s, and only `await memory_broker.clock.advance(seconds)` moves it, before that line or"
+            " in a task beside it"
         )
+        await napping
 
     with_clock(test)
+
+
+async def test_a_place_is_the_innermost_line_of_the_test_s_own_code() -> None:
+    async def inner() -> None:
+        await asyncio.sleep(10)
+
+    async def numbers() -> AsyncIterator[int]:
+        await inner()
+        yield 1
+
+    async def outer() -> None:
+        async for _ in numbers():
+            pass
+
+    tasks = [asyncio.create_task(outer()), asyncio.create_task(asyncio.sleep(10))]
+    await asyncio.sleep(0)
+    [place] = [place for place in waiting_places(asyncio.get_running_loop()).split(", ") if "test_clock" in place]
+    assert re.fullmatch(r"test_clock\.py:\d+ \((inner|outer)\)", place)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 @pytest.mark.parametrize("has_timer", [False, True])
@@ -242,7 +272,7 @@ def test_what_waits_for_nothing_at_all_is_given_up(has_timer: bool) -> None:
             asyncio.get_running_loop().call_later(1000, print)
         await asyncio.Event().wait()
 
-    with pytest.raises(AssertionError, match=r"1000 s, and only" if has_timer else "nothing is due any more, and only"):
+    with pytest.raises(AssertionError, match="1000 s, and only" if has_timer else "nothing is due any more, and only"):
         with_clock(test)
 
 

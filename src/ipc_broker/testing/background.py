@@ -53,6 +53,8 @@ class BackgroundBroker:
         return f"<BackgroundBroker {self.address} {state}>"
 
     def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise IPCError("this broker runs already; the fixture `ipc_broker` needs no `with`")
         self._folder, self.address = _own_place()
         self._ended = Future()
         begun: Future[None] = Future()

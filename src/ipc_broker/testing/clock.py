@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import IPCError
+from .places import waiting_places
 
 ALMOST = 1e-6
 """Seconds by which sums of floats may be late."""
@@ -172,10 +173,17 @@ class Clock:
         """Nobody will move the clock: it goes on by itself, from timer to timer, so that what waits fails where it waits."""
         if self._runs_until is None:
             self._runs_until = self._time + GIVEN_UP
-            what = "nothing is due any more" if due is None else f"the next timer is due in {due - self._time:g} s"
+            assert self._loop is not None
+            places = waiting_places(self._loop)
+            what = (
+                "nothing is due any more"
+                if due is None
+                else f"the next timer is due in {round(due - self._time, 3):g} s"
+            )
             self.stood_still = (
-                f"the test stood still for {self.patience:g} s: its clock is at {self.now:g} s, {what}, and only"
-                " `await memory_broker.clock.advance(seconds)` moves it, in a task beside the one that waits"
+                f"the test stood still for {self.patience:g} s{f' at {places}' if places else ''}: its clock is at"
+                f" {self.now:g} s, {what}, and only `await memory_broker.clock.advance(seconds)` moves it, before that"
+                " line or in a task beside it"
             )
         if due is None or due > self._runs_until:
             raise AssertionError(self.stood_still)

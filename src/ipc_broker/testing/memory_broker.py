@@ -166,7 +166,8 @@ class MemoryBroker:
         if peer is None:
             router = self.broker.router
             owners = [peer.name for peer in router.peers if name in peer.registrations]
-            hint = f"; {name!r} is an object, which {owners[0] or 'a worker without a name'!r} serves" if owners else ""
+            owner = repr(owners[0]) if owners and owners[0] else "a worker without a name"
+            hint = f"; {name!r} is an object, which {owner} serves" if owners else ""
             known = ", ".join(repr(known) for known in self._peers if known) or "none with a name"
             raise ValueError(
                 f"no peer called {name!r} has connected{hint}; there is {known}; give one a name by"
