@@ -7,8 +7,8 @@ import contextlib
 import logging
 import math
 import os
+import time
 from collections.abc import Callable
-from time import monotonic
 from typing import cast
 
 from ..address import parse_address
@@ -53,6 +53,7 @@ class Broker:
         self.closing = False
         self._at_once = False
         self._router: Router | None = None
+        self.time = time.monotonic  # until it is known which loop it is
 
     @property
     def addresses(self) -> list[str]:
@@ -77,8 +78,8 @@ class Broker:
         raise_descriptor_limit()
         self.closing = self._at_once = False
         identity = Identity(version=VERSION, epoch=os.urandom(8).hex(), pid=os.getpid())
-        # Not the loop's time, which on uvloop counts milliseconds: what calls took is told from these.
-        self._router = Router(identity, self.config.limits, monotonic(), lambda: os.urandom(12).hex())
+        self.time = _precise_time(asyncio.get_running_loop())
+        self._router = Router(identity, self.config.limits, self.time(), lambda: os.urandom(12).hex())
         try:
             for text in self.config.listen:
                 self._listeners.append(await listen(parse_address(text), lambda: _PeerProtocol(self)))
@@ -137,14 +138,14 @@ class Broker:
     async def _end_calls(self, router: Router) -> None:
         """Also queues the last that the connections will be sent, and lets them be closed."""
         router.say_goodbye("the broker stops")
-        self.flush(monotonic())
+        self.flush(self.time())
         if router.calls.in_flight:
             logger.info("waits up to %g s for %d calls in flight", self.config.grace, router.calls.in_flight)
             await self._wait_until(lambda: self._at_once or not router.calls.in_flight, self.config.grace)
             if router.calls.in_flight:
                 logger.warning("%d calls in flight are given up", router.calls.in_flight)
-        router.close(monotonic())
-        self.flush(monotonic())
+        router.close(self.time())
+        self.flush(self.time())
 
     async def _wait_until(self, condition: Callable[[], bool], timeout: float | None) -> None:
         """At most so long; it is asked whenever a call has ended or a connection is gone."""
@@ -157,7 +158,7 @@ class Broker:
     # What the connections tell
 
     def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
-        peer = self.router.connect(_who_is_at(transport), monotonic())
+        peer = self.router.connect(_who_is_at(transport), self.time())
         peer.shell = protocol
         self._connections.add(protocol)
         return peer
@@ -188,12 +189,12 @@ class Broker:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = deadline
-            self._timer = asyncio.get_running_loop().call_later(max(deadline - monotonic(), 0.0), self._on_timer)
+            self._timer = asyncio.get_running_loop().call_later(max(deadline - self.time(), 0.0), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._timer_at = math.inf
-        now = monotonic()
+        now = self.time()
         self.router.handle_timer(now)
         self.flush(now)
         self._arm_timer()
@@ -205,6 +206,7 @@ class _PeerProtocol(asyncio.Protocol):
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._router = broker.router
+        self._time = broker.time
         self._writable = True
         self._reading = True
         self._lingering: asyncio.TimerHandle | None = None
@@ -217,16 +219,16 @@ class _PeerProtocol(asyncio.Protocol):
         if self._broker.closing:  # it was accepted in the last moment
             self._transport.close()
         elif self._peer.closing:  # there are too many
-            self._broker.flush(monotonic())
+            self._broker.flush(self._time())
 
     def data_received(self, data: bytes) -> None:
-        now = monotonic()
+        now = self._time()
         self._router.receive(self._peer, bytes(data), now)  # Windows' Proactor loop gives a bytearray
         self._broker.flush(now)
 
     def eof_received(self) -> bool:
         """Keeps the connection open for what is still to be written; `update` closes it."""
-        now = monotonic()
+        now = self._time()
         self._router.end_of_input(self._peer, now)
         self._broker.flush(now)
         return True
@@ -234,14 +236,14 @@ class _PeerProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
-        self._broker.left(self, self._peer, monotonic())
+        self._broker.left(self, self._peer, self._time())
 
     def pause_writing(self) -> None:
         self._writable = False
 
     def resume_writing(self) -> None:
         self._writable = True
-        now = monotonic()
+        now = self._time()
         self.update(now)
         self._broker.flush(now)
 
@@ -278,6 +280,11 @@ def _who_is_at(transport: asyncio.Transport) -> Credentials:
         return peer_credentials(transport)
     host, port = name[:2]
     return Credentials(address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def _precise_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The loop's time, which a test may move; but not uvloop's, which counts milliseconds: what calls took is told from it."""
+    return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
 
 
 async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:
