@@ -2,8 +2,9 @@
 
 The broker looks at each connection every quarter of `Limits.heartbeat`. One over which nothing has come since the last
 look is sent a `Ping`, which its peer answers at once; at the third look in a row it is given up. One over which something
-comes is sent a `Ping` at every second look all the same: its peer may be told nothing else, and looks in the same way. What counts are looks, not seconds: a process that was
-itself frozen meanwhile looks once when it goes on, and not for all the time that it has missed.
+comes is sent a `Ping` at every second look all the same: its peer may be told nothing else, and looks in the same way.
+What counts are looks, not seconds: a process that was itself frozen meanwhile looks once when it goes on, and not for all
+the time that it has missed.
 """
 
 from __future__ import annotations
