@@ -10,13 +10,20 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.cli.programs import broker_at, calculator_at
+from tests.cli.programs import broker_at, calculator_at, shop_at
 
 
 @pytest.fixture(scope="module")
 def bus() -> Iterator[str]:
     """The address of a broker with a worker that serves `math` and `echo`."""
     with _free_address() as address, broker_at(address), calculator_at(address):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[str]:
+    """The address of a broker with a worker that serves `shop` and `opaque`."""
+    with _free_address() as address, broker_at(address), shop_at(address):
         yield address
 
 

@@ -18,6 +18,7 @@ PATIENCE = 30.0
 ROB = ("-W", "error", "-m", "ipc_broker.cli.rob")
 BROKER = ("-W", "error", "-m", "ipc_broker")
 CALCULATOR = str(Path(__file__).with_name("calculator.py"))
+SHOP = str(Path(__file__).with_name("shop.py"))
 
 
 class Ended(NamedTuple):
@@ -114,6 +115,19 @@ def broker_at(address: str, *options: str) -> Iterator[Child]:
 @contextmanager
 def calculator_at(address: str) -> Iterator[None]:
     """A worker that serves `math`, registered."""
-    with Child("calculator", ["-W", "error", CALCULATOR, address], environment()), connect(address) as client:
-        client.wait_for("math", PATIENCE)
+    with _worker_at(address, CALCULATOR, "math"):
+        yield
+
+
+@contextmanager
+def shop_at(address: str) -> Iterator[None]:
+    """A worker that serves `shop`, which has all types, and `opaque`, which tells of none; registered."""
+    with _worker_at(address, SHOP, "shop"):
+        yield
+
+
+@contextmanager
+def _worker_at(address: str, program: str, serves: str) -> Iterator[None]:
+    with Child(serves, ["-W", "error", program, address], environment()), connect(address) as client:
+        client.wait_for(serves, PATIENCE)
         yield

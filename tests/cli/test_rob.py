@@ -189,7 +189,10 @@ def test_a_broker_of_the_rust_crate() -> None:
     ("words", "expected"),
     [
         (["ghost", "add"], "rob: No such object 'ghost' (no_such_object)\n"),
-        (["math", "add", "a=ten", "b=32"], "rob: math.add: Expected `int`, got `str` - at `$.a` (invalid_args)\n"),
+        (
+            ["math", "add", "{si}", "a", "ten", "b", "32"],
+            "rob: math.add: Expected `int`, got `str` - at `$.a` (invalid_args)\n",
+        ),
         (
             ["math", "divide", "a=1", "b=0"],
             "rob: math.divide raised ZeroDivisionError: division by zero (remote_error)\n",
@@ -362,23 +365,40 @@ def test_a_result_that_cannot_be_written(bus: str) -> None:
     assert ended == Ended(1, "", "rob: cannot write the result: No space left on device\n")
 
 
-def test_calls_start_without_what_takes_long_to_import(bus: str) -> None:
+IMPORTED_BY_NO_CALL = {
+    "argparse",
+    "asyncio",
+    "click",
+    "dataclasses",
+    "difflib",
+    "inspect",
+    "ipc_broker.cli.type_text",
+    "ipc_broker.schemas",
+    "json",
+    "logging",
+    "rich",
+    "typing_extensions",
+}
+FOR_WORDS_WITHOUT_SIGNATURE = {"ipc_broker.cli.fitting", "ipc_broker.cli.live_names", "ipc_broker.cli.typed_arguments"}
+
+
+@pytest.mark.parametrize(
+    ("words", "further"),
+    [
+        (["call", "math", "add", "{ii}", "a", "10", "b", "32"], set()),
+        (["call", "math", "add", "a=10", "b=32"], FOR_WORDS_WITHOUT_SIGNATURE),
+        (["call", "math", "add", "10", "32"], FOR_WORDS_WITHOUT_SIGNATURE),
+        (["send", "sensor", "temperature", "f", "1"], set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_calls_start_without_what_takes_long_to_import(bus: str, words: list[str], further: set[str]) -> None:
     code = (
         "import sys; from ipc_broker.cli.rob import main; status = main();"
         "print(*sys.modules, file=sys.stderr); sys.exit(status)"
     )
-    for words in (["call", "math", "add", "a=10", "b=32"], ["send", "sensor", "temperature", "f", "1"]):
-        ended = run("-c", code, *words, "--address", bus)
-        assert ended.status == 0
-        slow = {
-            "argparse",
-            "asyncio",
-            "click",
-            "dataclasses",
-            "inspect",
-            "json",
-            "logging",
-            "rich",
-            "typing_extensions",
-        }
-        assert slow.isdisjoint(ended.errors.split())
+    ended = run("-c", code, *words, "--address", bus)
+    assert ended.status == 0
+    imported = set(ended.errors.split())
+    assert imported.isdisjoint(IMPORTED_BY_NO_CALL)
+    assert imported & FOR_WORDS_WITHOUT_SIGNATURE == further

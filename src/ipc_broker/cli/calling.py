@@ -4,37 +4,108 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from ..errors import InvalidArgs, call_error
+from ..errors import InvalidArgs, NoSuchMethod, NoSuchObject, call_error
 from ..messages import Error, Invalid
+from ..sync import Client
 from .connecting import checked_address, checked_names, connected, json_line
 from .output import write_result
 from .render import render_name, render_text
-from .signature import parse_arguments
-from .words import Request
+from .signature import begins_with_signature, checked_depth, parse_arguments
+from .words import Request, UsageError
+
+TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def call(request: Request) -> None:
     """Prints the result, or the items of a stream as they come."""
     object_name, method = checked_names(request)
     address = checked_address(request)
-    arguments = parse_arguments(request.rest)
-    timeout = request.timeout if request.stream else request.patience
+    signed = begins_with_signature(request.rest)
+    arguments: Any = _signed_arguments(request) if signed else None
+    if not signed:
+        from .typed_arguments import split_words  # what a signature says needs none of it
+
+        split_words(request.rest)  # finds what is wrong whatever the types are
     with connected(address, request) as client:
-        if "streams" not in client.protocol.features and not request.stream:
-            _show(client.call(object_name, method, arguments, timeout=timeout), request)
-            return
-        items = client.stream(object_name, method, arguments, timeout=timeout, headers=request.headers)
         try:
-            for item in items:
-                _show(item, request)
-        except InvalidArgs:
-            if request.stream or not items.returned:
-                raise
-            _show(items.value, request)
-        except KeyboardInterrupt:
-            items.close()  # the method ends too
-            if not request.stream:
-                raise
+            if not signed:
+                arguments = _typed_arguments(client, object_name, method, request)
+            _call(client, object_name, method, arguments, request)
+        except NoSuchObject as error:
+            from .live_names import with_suggestion
+
+            raise with_suggestion(client, error, object_name) from error.__cause__
+        except NoSuchMethod:
+            from .live_names import description_of, method_in
+
+            if signed and (known := description_of(client, object_name, request.patience)) and known.interface:
+                method_in(known.interface, object_name, method)
+            raise
+
+
+def _signed_arguments(request: Request) -> Any:
+    try:
+        return parse_arguments(request.rest)
+    except UsageError as error:
+        word = request.rest[0]
+        if word.isalpha():
+            error.args = (f"{error}\n{word!r} is read as a signature; as an argument it is NAME={word}",)
+        raise
+
+
+def _typed_arguments(client: Client, object_name: str, method: str, request: Request) -> Any:
+    """What the words mean by the types that the object's worker has told of, if it has.
+
+    Raises UsageError, NoSuchMethod, and NoSuchObject where only the types could say what the words mean.
+    """
+    from .live_names import description_of, method_in
+    from .typed_arguments import typed_arguments
+
+    missing: NoSuchObject | None = None
+    try:
+        description = description_of(client, object_name, request.patience)
+    except NoSuchObject as error:  # though a call may start it
+        description, missing = None, error
+    if description is None or description.interface is None:
+        try:
+            return parse_arguments(request.rest)
+        except UsageError:
+            if missing is not None:
+                raise missing from None
+            raise
+    interface = description.interface
+    described = method_in(interface, object_name, method)
+    try:
+        return checked_depth(typed_arguments(described, interface.definitions, request.rest))
+    except UsageError as error:
+        from .type_text import signature_text
+
+        error.args = (f"{object_name}.{method}: {error}",)
+        error.usage = (
+            f"{object_name}.{signature_text(method, described)}; `rob describe {object_name} {method}` says more"
+        )
+        raise
+
+
+def _call(client: Client, object_name: str, method: str, arguments: Any, request: Request) -> None:
+    timeout = request.timeout if request.stream else request.patience
+    if "streams" not in client.protocol.features and not request.stream:
+        _show(client.call(object_name, method, arguments, timeout=timeout), request)
+        return
+    items = client.stream(object_name, method, arguments, timeout=timeout, headers=request.headers)
+    try:
+        for item in items:
+            _show(item, request)
+    except InvalidArgs:
+        if request.stream or not items.returned:
+            raise
+        _show(items.value, request)
+    except KeyboardInterrupt:
+        items.close()  # the method ends too
+        if not request.stream:
+            raise
 
 
 def _show(value: object, request: Request) -> None:

@@ -52,11 +52,11 @@ def report(error: Exception, command: Command | None, *, as_json: bool) -> int |
 
         write_note(render_json({"code": code, "message": str(error), **_details(error)}))
     else:
-        from .render import render_message
+        from .render import render_line, render_message
 
         write_note(f"rob: {render_message(_line(error))}")
         if isinstance(error, UsageError):
-            write_note(_usage(command))
+            write_note(f"usage: {render_line(error.usage)}" if error.usage else _usage(command))
     return status
 
 
@@ -69,6 +69,8 @@ def _line(error: Exception) -> str:
 
 
 def _details(error: Exception) -> dict[str, object]:
+    if isinstance(error, UsageError) and error.usage:
+        return {"usage": error.usage}
     if not isinstance(error, CallError):
         return {}
     details = {"object": error.object, "method": error.method, "data": error.data, "delivered": error.delivered}

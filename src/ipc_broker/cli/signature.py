@@ -40,9 +40,10 @@ from .words import UsageError as UsageError
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import BinaryIO, TypeAlias
+    from typing import BinaryIO, TypeAlias, TypeVar
 
     JsonValue: TypeAlias = bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"] | None
+    Value = TypeVar("Value")
 
 # Rust's serde_json reads 127 levels of nesting, and the message around the value takes two of them.
 MAX_DEPTH = 125
@@ -91,11 +92,20 @@ def parse_arguments(words: Sequence[str], *, read: Callable[[str], str] = read_s
     """
     if not words:
         return None
-    is_signature = words[0] != "" and _SYMBOLS.issuperset(words[0])
-    value = _Builder(words[0], words[1:], read).build() if is_signature else _key_value_map(words)
+    value = _Builder(words[0], words[1:], read).build() if begins_with_signature(words) else _key_value_map(words)
+    checked_depth(value)
+    return value
+
+
+def checked_depth(value: Value) -> Value:
+    """The same. Raises UsageError when it is deeper than MAX_DEPTH."""
     if _is_too_deep(value):
         raise UsageError(f"the value is nested too deep: at most {MAX_DEPTH} levels are possible")
     return value
+
+
+def begins_with_signature(words: Sequence[str]) -> bool:
+    return bool(words and words[0]) and _SYMBOLS.issuperset(words[0])
 
 
 class _Node:
@@ -303,8 +313,8 @@ def _checked_text(word: str) -> str:
     return word
 
 
-def _is_too_deep(value: JsonValue) -> bool:
-    level = [value]
+def _is_too_deep(value: object) -> bool:
+    level: list[object] = [value]
     for _ in range(MAX_DEPTH + 1):
         containers = [item for item in level if isinstance(item, (dict, list))]
         if not containers:

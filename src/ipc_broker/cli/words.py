@@ -114,10 +114,12 @@ OPTIONS = {
 class UsageError(Exception):
     """What was typed makes no sense. The message says where, what was expected and what was given; it may span lines.
 
-    `command` is the command it was about, None when that is not known (or not yet).
+    `command` is the command it was about, None when that is not known (or not yet). `usage` is what to show of it
+    instead of how it is used.
     """
 
     command: Command | None = None
+    usage: str = ""
 
 
 class Request:
@@ -303,7 +305,12 @@ def log_level(text: str, source: str) -> str:
 
 
 def did_you_mean(given: str, known: Iterable[str], prefix: str = "") -> str:
+    near = closest(given, known)
+    return f"; did you mean {prefix}{near}?" if near else ""
+
+
+def closest(given: str, known: Iterable[str]) -> str:
+    """The one that was probably meant, "" for none."""
     import difflib  # only for who mistyped
 
-    close = difflib.get_close_matches(given, list(known), n=1)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    return next(iter(difflib.get_close_matches(given, list(known), n=1)), "")

@@ -1,0 +1,50 @@
+"""What the broker knows at this moment: what an object offers, and what was probably meant by a name that is not there."""
+
+from __future__ import annotations
+
+from ..description import Interface, MethodDescription, ObjectDescription
+from ..errors import CallError, NoSuchMethod, NoSuchObject, PermissionDenied, RemoteError
+from ..sync import Client
+from .words import closest
+
+SUGGESTING = 1.0
+"""Seconds that finding a name to suggest may take."""
+
+
+def description_of(client: Client, object_name: str, timeout: float) -> ObjectDescription | None:
+    """None where the broker cannot or may not tell. Raises NoSuchObject, DeadlineExceeded, ConnectionLost."""
+    if client.broker is None:
+        return None
+    try:
+        return client.call("rob", "describe", {"object": object_name}, timeout=timeout, returns=ObjectDescription)
+    except NoSuchObject as error:
+        error.object = object_name  # it was `rob` that was asked about it
+        raise
+    except (NoSuchMethod, PermissionDenied, RemoteError):
+        return None
+
+
+def method_in(interface: Interface, object_name: str, name: str) -> MethodDescription:
+    """Raises NoSuchMethod."""
+    method = interface.methods.get(name)
+    if method is None:
+        near = closest(name, interface.methods)
+        hint = f"did you mean {near}?" if near else f"it has: {', '.join(sorted(interface.methods)) or 'none'}"
+        message = f"'{object_name}' has no method '{name}'; {hint}"
+        raise NoSuchMethod(message, object=object_name, method=name, delivered="no")
+    return method
+
+
+def with_suggestion(client: Client, error: NoSuchObject, object_name: str) -> NoSuchObject:
+    """The same error, which also says what was probably meant."""
+    if error.object == object_name and (near := suggested_object(client, object_name)):
+        error.args = (f"{error}; did you mean {near}?",)
+    return error
+
+
+def suggested_object(client: Client, object_name: str) -> str:
+    """ "" for none."""
+    try:
+        return closest(object_name, client.objects(timeout=SUGGESTING))
+    except CallError:
+        return ""
