@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -57,7 +57,7 @@ class Box(Struct):
     id: UUID
     content: list[Lamp | Cable] = []
     boxes: list[Box] = []
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = {}
     count: int = 1
 
 

@@ -5,6 +5,15 @@ Apart from the tables of `words.py`, since a call needs none of it.
 
 from __future__ import annotations
 
+_CALLING = """\
+Without a signature the words are converted by the types that the object's
+worker tells of (rob describe OBJECT), by place, by name, or first one then the
+other: rob call math add 10 b=32. What is missing or wrong is said before
+anything is called. A text stands for itself; lists, maps and classes are JSON;
+bytes are base64, or @FILE or - for the content of a file or standard input.
+
+"""
+
 _ARGUMENTS = """\
 What is sent is one of
   KEY=VALUE...        a map                    rob {name} a=10 b=32
@@ -20,6 +29,39 @@ Symbols of a signature:
 Where the symbol is s or j the word - reads standard input, @FILE reads a file,
 and @@ begins a literal @. Negative numbers are words as they stand; after --
 everything is a word.
+"""
+
+_TREE = """\
+Topics are those that are subscribed to, retained, or were published of late.
+"""
+
+_DESCRIBING = """\
+Methods are shown as Python writes them; --json gives them with their types as
+JSON Schema. An object is opaque when its worker tells nothing of its methods,
+as those of the Rust crate and a SharedObject do.
+"""
+
+_STUBS = """\
+A Protocol, with classes for what its methods take and give:
+  rob stubs math > math_api.py
+Then client.object("math", Math, check=True) is typed by it, and held against
+what the object's worker tells when it is made. With --blocking it is for the
+client of ipc_broker.sync.
+"""
+
+_WAITING = """\
+Each object is told of when it is there. The exit status is 1 when one is still
+missing after --timeout: rob wait math --timeout 5 && rob call math add 10 32
+"""
+
+_COMPLETION = """\
+SHELL is bash, zsh or fish. For this shell, or in its startup file for all:
+  bash   eval "$(rob completion bash)"
+  zsh    eval "$(rob completion zsh)"
+  fish   rob completion fish | source
+
+Objects, methods, arguments and topics are those that the broker knows at that
+moment; without a broker only what is known without it is completed.
 """
 
 _LISTENING = """\
@@ -100,9 +142,14 @@ and a subscriber, shows what they say, and leaves nothing behind.
 """
 
 DETAILS = {
-    "call": _ARGUMENTS.format(name="call math add"),
+    "call": _CALLING + _ARGUMENTS.format(name="call math add").replace("What is sent is", "Otherwise what is sent is"),
     "send": _ARGUMENTS.format(name="send math done"),
     "listen": _LISTENING,
+    "tree": _TREE,
+    "describe": _DESCRIBING,
+    "stubs": _STUBS,
+    "wait": _WAITING,
+    "completion": _COMPLETION,
     "monitor": _MONITORING,
     "top": _TOP,
     "why": _WHY,

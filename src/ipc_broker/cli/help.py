@@ -8,11 +8,13 @@ from .details import DETAILS
 from .words import COMMANDS, OPTIONS, Command, Option
 
 SECTIONS = {
-    "Use the bus": ("call", "send", "listen", "list"),
+    "Use the bus": ("call", "send", "listen", "list", "wait"),
+    "See what there is": ("tree", "describe", "stubs"),
     "See what happens": ("monitor", "top", "why"),
     "Serve": ("serve", "mock"),
     "Keep and play again": ("record", "replay"),
     "The broker": ("ping", "bench", "demo"),
+    "The shell": ("completion",),
 }
 """Every command, as the overview groups them."""
 

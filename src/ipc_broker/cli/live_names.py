@@ -7,6 +7,10 @@ from ..errors import CallError, NoSuchMethod, NoSuchObject, PermissionDenied, Re
 from ..sync import Client
 from .words import closest
 
+TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
+if TYPE_CHECKING:
+    from ..observation import TopicState
+
 SUGGESTING = 1.0
 """Seconds that finding a name to suggest may take."""
 
@@ -48,3 +52,16 @@ def suggested_object(client: Client, object_name: str) -> str:
         return closest(object_name, client.objects(timeout=SUGGESTING))
     except CallError:
         return ""
+
+
+def topics_of(client: Client, object_name: str, timeout: float) -> list[TopicState]:
+    """Those of an object, "" for all; none where the broker cannot or may not tell."""
+    from ..observation import TopicState  # calls do without
+
+    if client.broker is None:
+        return []
+    try:
+        arguments = {"object": object_name}
+        return client.call("rob", "topics", arguments, timeout=timeout, returns=list[TopicState])
+    except (NoSuchMethod, PermissionDenied, RemoteError):
+        return []

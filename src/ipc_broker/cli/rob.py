@@ -24,6 +24,8 @@ def main() -> int:
     argv = utf8_words()
     command = None
     try:
+        if argv[:1] == ["__complete"]:
+            return _complete(argv[1:])
         request = read_words(argv)
         command = request.command
         return _run(request)
@@ -81,6 +83,16 @@ def _run(request: Request) -> int:
             from .mocking import mock as run
         case "bench":
             from .bench import bench as run
+        case "tree":
+            from .trees import tree as run
+        case "describe":
+            from .describing import describe as run
+        case "stubs":
+            from .describing import stubs as run
+        case "wait":
+            from .awaiting import wait as run
+        case "completion":
+            from .completion import completion as run
         case "call":
             from .calling import call as run
         case "send":
@@ -95,6 +107,14 @@ def _run(request: Request) -> int:
             raise AssertionError(f"the command {command.name!r} is in the table only")
     run(request)
     return DONE
+
+
+def _complete(words: list[str]) -> int:
+    """For the scripts of `rob completion`."""
+    _import_msgspec()
+    from .completion import complete
+
+    return complete(words)
 
 
 def _import_msgspec() -> None:

@@ -64,7 +64,7 @@ class TypeText:
         return f"{container}[{self.of(schema_in(schema, 'items'), depth + 1)}]"
 
     def literal(self, values: list[object]) -> str:
-        written = [repr(one) for one in values if not isinstance(one, float)]
+        written = [quoted(one) if isinstance(one, str) else repr(one) for one in values if not isinstance(one, float)]
         if not written or len(written) < len(values):
             return self.known("Any")
         return f"{self.known('Literal')}[{', '.join(written)}]"
@@ -83,6 +83,12 @@ class TypeText:
     def limited(self, schema: Schema, text: str) -> str:
         """With what is asked beyond the type."""
         return text
+
+
+def quoted(text: str) -> str:
+    """A literal, between double quotes where it holds no quotes."""
+    written = repr(text)
+    return f'"{written[1:-1]}"' if written.startswith("'") and '"' not in text else written
 
 
 def signature_text(name: str, method: MethodDescription, types: TypeText | None = None) -> str:
@@ -112,14 +118,16 @@ def parameter_texts(method: MethodDescription, types: TypeText) -> list[str]:
 
 def _parameter_text(one: Parameter, types: TypeText) -> str:
     text = f"{_STARS.get(one.kind, '')}{one.name}: {types.of(one.schema)}"
-    return text if one.required or one.kind in _STARS else f"{text} = {default_text(one.default)}"
+    return text if one.required or one.kind in _STARS else f"{text} = {default_text(one.default, one.schema)}"
 
 
-def default_text(default: object) -> str:
+def default_text(default: object, schema: Schema) -> str:
     """`...` where it cannot be told, or is long."""
-    text = repr(default)
+    if default == [] and schema.get("uniqueItems") is True:
+        return "set()"
+    text = quoted(default) if isinstance(default, str) else repr(default)
     return (
-        text if (isinstance(default, (str, int, float, list, dict)) and len(text) <= 40) or default is None else "..."
+        text if default is None or (isinstance(default, (str, int, float, list, dict)) and len(text) <= 40) else "..."
     )
 
 

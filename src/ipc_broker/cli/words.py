@@ -66,6 +66,10 @@ COMMANDS = {
         Command("send", ("OBJECT", "TOPIC"), _CALL_ARGUMENTS, "publish an event; ends once the broker has it"),
         Command("listen", ("OBJECT", "TOPIC"), "", "print events as they come"),
         Command("list", (), "", "print the names of all objects"),
+        Command("tree", (), "[OBJECT...]", "see all objects with their methods and topics"),
+        Command("describe", ("OBJECT",), "[METHOD]", "see who serves an object, and what its methods take and give"),
+        Command("stubs", ("OBJECT",), "", "write the Python class that types calls of an object"),
+        Command("wait", ("OBJECT",), "[OBJECT...]", "wait until somebody serves the objects"),
         Command("monitor", (), "[OBJECT [METHOD]]", "watch calls, answers and events as they happen"),
         Command("top", (), "", "see who does how much, second by second"),
         Command("why", (), "", "find out what is stuck, who is slow and who has gone"),
@@ -75,6 +79,7 @@ COMMANDS = {
         Command("mock", ("FILE",), "", "answer calls as they were answered in a recording"),
         Command("ping", (), "", "measure a round trip to the broker"),
         Command("bench", (), "", "measure how fast the broker is on this machine"),
+        Command("completion", ("SHELL",), "", "print what makes bash, zsh or fish complete rob's words"),
         Command("demo", (), "", "watch a broker, a worker, a call and an event"),
     )
 }
@@ -91,6 +96,7 @@ OPTIONS = {
         ),
         Option("stream", "", "expect a stream, for as long as it goes on; Ctrl-C ends it", only=("call",)),
         Option("header", "KEY=VALUE", "send this along; may be given several times", only=("call",), many=True),
+        Option("blocking", "", "for the blocking client: def instead of async def", only=("stubs",)),
         Option("retain", "", "keep the value for those who subscribe later", only=("send",)),
         Option("count", "N", "end after N of what is printed", only=("listen", "monitor", "top", "record")),
         Option("group", "NAME", "share the events: of a group's members one gets each", only=("listen",)),
@@ -131,6 +137,7 @@ class Request:
     __slots__ = (
         "address",
         "all",
+        "blocking",
         "command",
         "concurrency",
         "count",
@@ -167,6 +174,7 @@ class Request:
         self.version = "version" in given
         self.json = "json" in given
         self.address = given.get("address")
+        self.blocking = "blocking" in given
         self.full = "full" in given
         self.all = "all" in given
         self.only = given.get("only", "")
