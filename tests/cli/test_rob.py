@@ -334,7 +334,7 @@ def test_version() -> None:
 def test_help() -> None:
     ended = rob("--help")
     assert (ended.status, ended.errors) == (0, "")
-    assert "\n  listen   print events as they come\n" in ended.output
+    assert "\n  listen      print events as they come\n" in ended.output
     assert "--address ADDRESS" in ended.output
 
 

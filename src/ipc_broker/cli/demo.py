@@ -155,10 +155,10 @@ class _Demo:
         self._stage.end(self._rob("call ghost add a=10 b=32", status=1, output="No such object 'ghost'"))
         self._stage.begin(
             "See another",
-            "Arguments are checked against the method's type hints.",
+            "Arguments are checked against the method's type hints: the worker checks all,\nand rob before it calls.",
             shell="rob call math add a=ten b=32",
         )
-        self._stage.end(self._rob("call math add a=ten b=32", status=1, output="Expected `int`, got `str`"))
+        self._stage.end(self._rob("call math add a=ten b=32", status=2, output="an integer is expected, given 'ten'"))
 
     def _rob(self, words: str, *, status: int = 0, output: str = "") -> str:
         return self._run(f"rob {words}", ["-m", "ipc_broker.cli.rob", *words.split()], status=status, output=output)
