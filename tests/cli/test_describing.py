@@ -116,11 +116,11 @@ def test_a_broker_of_the_rust_crate() -> None:
 def test_wait(bus: str, shop: str) -> None:
     assert rob("wait", "math", "echo", address=bus) == Ended(0, "math is served\necho is served\n", "")
     assert json.loads(rob("wait", "math", "--json", address=bus).output)["object"] == "math"
-    expected = "rob: nobody served 'mth' within 0.1 s; did you mean math?\n"
-    assert rob("wait", "math", "mth", "--timeout", "0.1", address=bus) == Ended(1, "math is served\n", expected)
-    ended = rob("wait", "a", "b", "--timeout", "0.1", "--json", address=bus)
+    expected = "rob: nobody served 'mth' within 0.5 s; did you mean math?\n"
+    assert rob("wait", "math", "mth", "--timeout", "0.5", address=bus) == Ended(1, "math is served\n", expected)
+    ended = rob("wait", "a", "b", "--timeout", "0.5", "--json", address=bus)
     assert (ended.status, ended.output) == (1, "")
-    assert json.loads(ended.errors) == {"code": "timeout", "message": "nobody served 'a', 'b' within 0.1 s"}
+    assert json.loads(ended.errors) == {"code": "timeout", "message": "nobody served 'a', 'b' within 0.5 s"}
 
 
 def test_wait_for_what_comes_later(bus: str) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..description import Interface
     from ..sync import Client
 
-PATIENCE = 0.1
+PATIENCE = 0.2
 """Seconds that the broker has: who types does not wait for it."""
 
 CANDIDATES, FILES = 0, 1

@@ -142,7 +142,10 @@ and a subscriber, shows what they say, and leaves nothing behind.
 """
 
 DETAILS = {
-    "call": _CALLING + _ARGUMENTS.format(name="call math add").replace("What is sent is", "Otherwise what is sent is"),
+    "call": _CALLING
+    + _ARGUMENTS.format(name="call math add").replace(
+        "What is sent is", "With a signature, or where no types are told, it is"
+    ),
     "send": _ARGUMENTS.format(name="send math done"),
     "listen": _LISTENING,
     "tree": _TREE,

@@ -32,7 +32,7 @@ def expected(schema: Schema) -> str:
         return "one of " + ", ".join(one if isinstance(one, str) else render_json(one) for one in values_of(schema))
     if kind == "object" and isinstance(title := schema.get("title"), str):
         fields = ", ".join(f"{render_json(name)}: ..." for name in properties_of(schema))
-        return f"{title} as JSON, {{{fields}}},"
+        return f"{title} as JSON ({{{fields}}})"
     if kind == "string" and is_bytes(schema):
         return "base64, @FILE or -"
     if kind == "string" and (text := _FORMATS.get(schema.get("format"))):
@@ -51,13 +51,13 @@ _KINDS = {
     "object": "a map",
 }
 
-_ENDS = {"array": " as JSON", "object": " as JSON"}
+_ENDS = {"array": " as JSON ([...])", "object": " as JSON ({...})"}
 
 _FORMATS: dict[object, str] = {
-    "date-time": "a date and time, as 2026-01-31T12:30:00Z,",
-    "date": "a date, as 2026-01-31,",
-    "time": "a time, as 12:30:00,",
-    "duration": "a duration, as PT1H30M or PT0.5S,",
+    "date-time": "a date and time (as 2026-01-31T12:30:00Z)",
+    "date": "a date (as 2026-01-31)",
+    "time": "a time (as 12:30:00)",
+    "duration": "a duration (as PT1H30M or PT0.5S)",
     "uuid": "a UUID",
     "decimal": "a decimal number",
 }

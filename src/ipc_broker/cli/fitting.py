@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from ..description import Schema
 
-MOST_STEPS = 30_000
-"""After so many a value is taken as it is: schemas can be made that would take for ever."""
+MOST_TRIES = 10_000
+"""After so many choices in vain a value is taken as it is: schemas can be made that would take for ever."""
 
 _FORMATS: dict[object, type] = {
     "date-time": datetime,
@@ -53,6 +53,18 @@ _PYTHON = {("boolean", "True"): True, ("boolean", "False"): False, ("null", "Non
 
 class Misfit(Exception):
     """What was expected, and what was given: `an integer is expected, given 'ten'`."""
+
+
+class _NoChoice(Misfit):
+    """The words are found when they are asked for: of most there is another choice."""
+
+    def __init__(self, choices: Sequence[Schema], value: object, path: str) -> None:
+        self._choices = choices
+        self._value = value
+        self._path = path
+
+    def __str__(self) -> str:
+        return unfit(self._choices, self._value) + _at(self._path)
 
 
 def read_bytes(source: str) -> bytes:
@@ -71,7 +83,7 @@ class Fitting:
     def __init__(self, definitions: Mapping[str, Schema], read: Callable[[str], bytes] = read_bytes) -> None:
         self._definitions = definitions
         self._read = read
-        self._steps = 0
+        self._tries = 0
 
     def word(self, word: str, schema: Schema) -> Any:
         """The value that the word stands for. Raises Misfit.
@@ -103,19 +115,20 @@ class Fitting:
 
     def value(self, value: Any, schema: Schema, path: str = "") -> Any:
         """A value out of JSON, with bytes in place of their base64. Raises Misfit, with the path to what is wrong in it."""
-        self._steps += 1
-        if self._steps > MOST_STEPS:
+        if self._tries > MOST_TRIES:
             return value
         return self._any_of(value, alternatives(schema, self._definitions), path)
 
     def _any_of(self, value: Any, choices: Sequence[Schema], path: str) -> Any:
+        misfits: list[Misfit] = []
         for choice in choices:
             try:
                 return self._one(value, choice, path)
-            except Misfit:
-                if len(choices) == 1:
-                    raise
-        raise _misfit(choices, value, path)
+            except Misfit as misfit:
+                self._tries += len(choices) > 1
+                if len(choices) == 1 or _is_meant(value, choice):
+                    misfits.append(misfit)
+        raise misfits[0] if len(misfits) == 1 else _NoChoice(choices, value, path)
 
     def _one(self, value: Any, schema: Schema, path: str) -> Any:
         kind = kind_of(schema)
@@ -144,7 +157,7 @@ class Fitting:
             case _:
                 fits = True
         if not fits:
-            raise _misfit([schema], value, path)
+            raise _NoChoice([schema], value, path)
         if kind == "array":
             return self._array(value, schema, path)
         return self._object(value, schema, path) if kind == "object" else value
@@ -189,6 +202,14 @@ def _json(word: str) -> Any:
         return _NO_JSON
 
 
+def _is_meant(value: Any, schema: Schema) -> bool:
+    """Whether a list or map is of that kind, and has the field by which classes are told apart."""
+    if not isinstance(value, dict):
+        return isinstance(value, list) and kind_of(schema) == "array"
+    fixed = {name: values_of(one) for name, one in properties_of(schema).items() if len(values_of(one)) == 1}
+    return kind_of(schema) == "object" and all(value.get(name) in values for name, values in fixed.items())
+
+
 def _is_decimal(schema: Schema) -> bool:
     return kind_of(schema) == "string" and schema.get("format") == "decimal"
 
@@ -211,9 +232,9 @@ def _string(value: str, schema: Schema, path: str) -> str | bytes:
         try:
             return a2b_base64(value, strict_mode=True)
         except (NoBase64, ValueError):
-            raise _misfit([schema], value, path) from None
+            raise _NoChoice([schema], value, path) from None
     if not _within(len(value), schema) or not _has_format(value, schema.get("format")):
-        raise _misfit([schema], value, path)
+        raise _NoChoice([schema], value, path)
     return value
 
 
@@ -224,10 +245,6 @@ def _has_format(value: str, name: object) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _misfit(choices: Sequence[Schema], value: Any, path: str) -> Misfit:
-    return Misfit(unfit(choices, value) + _at(path))
 
 
 def _at(path: str) -> str:

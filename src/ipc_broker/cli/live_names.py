@@ -41,7 +41,8 @@ def method_in(interface: Interface, object_name: str, name: str) -> MethodDescri
 
 def with_suggestion(client: Client, error: NoSuchObject, object_name: str) -> NoSuchObject:
     """The same error, which also says what was probably meant."""
-    if error.object == object_name and (near := suggested_object(client, object_name)):
+    near = suggested_object(client, object_name) if error.object == object_name else ""
+    if near not in ("", object_name):  # which its methods may call
         error.args = (f"{error}; did you mean {near}?",)
     return error
 
