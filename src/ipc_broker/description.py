@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+INTEGER_KEYS = "^-?[0-9]+$"
+"""The `propertyNames` pattern of a map whose keys are integers: they are texts in JSON only."""
+
 MOST_BYTES = 256 * 1024
 """Of one interface as it is sent: a few hundred methods with their docstrings."""
 

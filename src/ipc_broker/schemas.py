@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from .description import Interface, Kind, MethodDescription, Parameter, Schema
+from .description import INTEGER_KEYS, Interface, Kind, MethodDescription, Parameter, Schema
+from .hints import type_hints
 from .interface import Method
 from .remote import RemoteMethod
 
@@ -60,12 +61,54 @@ def _describe(method: Method | RemoteMethod, schemas: typing.Iterator[Schema]) -
 
 def _schemas_of(hints: Iterable[Any]) -> tuple[typing.Iterator[Schema], dict[str, Schema]]:
     """One schema for each hint, and what they refer to: made at once, so that two classes of one name are told apart."""
+    told = [_with_format(hint) if _has_schema(hint) else Any for hint in hints]
+    fields = _fields_without_format(told)
     schemas, definitions = msgspec.json.schema_components(
-        [_with_format(hint) if _has_schema(hint) else Any for hint in hints],
+        [*told, *(one.owner for one in fields), *(_with_format(one.hint) for one in fields)],
         schema_hook=_custom,
         ref_template=_TEMPLATE,
     )
-    return iter(schemas), definitions
+    owners, better = schemas[len(told) : len(told) + len(fields)], schemas[len(told) + len(fields) :]
+    for field, owner, schema in zip(fields, owners, better, strict=True):
+        definition = definitions[owner["$ref"].removeprefix(_TEMPLATE.format(name=""))]
+        places = definition["prefixItems"] if "prefixItems" in definition else definition["properties"]
+        places[field.place if "prefixItems" in definition else field.name] |= schema
+    return iter(schemas[: len(told)]), definitions
+
+
+class _Field(typing.NamedTuple):
+    owner: type
+    name: str
+    place: int
+    hint: Any
+
+
+def _fields_without_format(hints: Iterable[Any]) -> list[_Field]:
+    """Those of the classes that the hints lead to: msgspec makes their schemas by itself."""
+    found: list[_Field] = []
+    waiting, seen = list(msgspec.inspect.multi_type_info(hints)), set[type]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, _CLASSES) and one.cls not in seen:
+            seen.add(one.cls)
+            declared = type_hints(one.cls)
+            for place, field in enumerate(one.fields):
+                hint = declared.get(field.name, Any)
+                if _with_format(hint) != hint:
+                    found.append(_Field(one.cls, field.encode_name, place, hint))
+                waiting.append(field.type)
+        elif isinstance(one, msgspec.inspect.UnionType):
+            waiting += one.types
+        elif isinstance(one, msgspec.inspect.TupleType):
+            waiting += one.item_types
+        elif isinstance(one, msgspec.inspect.CollectionType):
+            waiting.append(one.item_type)
+        elif isinstance(one, msgspec.inspect.DictType):
+            waiting.append(one.value_type)
+    return found
+
+
+_CLASSES = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
 
 
 def _has_schema(hint: Any) -> bool:
@@ -86,6 +129,9 @@ def _with_format(hint: Any) -> Any:
     if (name := _FORMATS.get(hint) if isinstance(hint, type) else None) is not None:
         return Annotated[hint, msgspec.Meta(extra_json_schema={"format": name})]
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is dict and inner[0] is int:
+        keys = msgspec.Meta(extra_json_schema={"propertyNames": {"pattern": INTEGER_KEYS}})
+        return Annotated[dict[int, _with_format(inner[1])], keys]  # type: ignore[misc]  # a type that is known only here
     if origin in (list, set, frozenset, tuple, dict):
         return origin[tuple(one if one is ... else _with_format(one) for one in inner)]
     if origin in (typing.Union, types.UnionType):

@@ -58,6 +58,8 @@ class Box(Struct, frozen=True, kw_only=True):
     content: list_[Lamp | Cable] = field(default_factory=list_)
     boxes: list_[Box] = field(default_factory=list_)
     labels: dict[str, str] = field(default_factory=dict)
+    drawers: dict[int, str] = field(default_factory=dict)
+    packed: datetime | None = None
     count: int = 1
 
 

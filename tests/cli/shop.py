@@ -58,6 +58,8 @@ class Box(Struct):
     content: list[Lamp | Cable] = []
     boxes: list[Box] = []
     labels: dict[str, str] = {}
+    drawers: dict[int, str] = {}
+    packed: datetime | None = None
     count: int = 1
 
 
@@ -93,7 +95,7 @@ class Shop:
         return [Lamp(Color.RED, place=Point(1.0)), Cable(2.5)]
 
     def pack(self, box: Box) -> Box:
-        box.boxes.append(Box(UUID(int=7), labels={"a": "b"}))
+        box.boxes.append(Box(UUID(int=7), labels={"a": "b"}, drawers={3: "screws"}, packed=datetime(2026, 1, 31)))
         return box
 
     def total(self, *prices: float, discount: float = 0.0) -> float:

@@ -51,7 +51,9 @@ async def _use(address: str) -> None:
         found = assert_type(await api.find(tags={"a"}), list[Lamp | Cable])
         assert found == [Lamp(color=Color.RED, place=Point(x=1.0)), Cable(length_in_m=2.5)]
         packed = assert_type(await api.pack(Box(id=UUID(int=1), content=[Cable(length_in_m=1.0)])), Box)
-        assert packed.boxes == [Box(id=UUID(int=7), labels={"a": "b"})]
+        assert packed.boxes == [
+            Box(id=UUID(int=7), labels={"a": "b"}, drawers={3: "screws"}, packed=datetime(2026, 1, 31))
+        ]
         assert packed.content == [Cable(length_in_m=1.0)]
         assert assert_type(await api.total(1.0, 2.5), float) == 3.5
         assert assert_type(await api.label(1), dict[str, str]) == {"id": "1"}

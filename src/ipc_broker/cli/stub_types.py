@@ -46,7 +46,10 @@ _LIMITS = {
     "maxProperties": "max_length",
 }
 _SAID_BY_THE_TYPE = frozenset(
-    ("type", "enum", "items", "prefixItems", "properties", "required", "additionalProperties", "uniqueItems", "$ref")
+    (
+        *("type", "enum", "items", "prefixItems", "uniqueItems", "$ref"),
+        *("properties", "required", "additionalProperties", "propertyNames"),
+    )
 )
 _SAYS_NOTHING = frozenset(("title", "description", "default", "examples", "deprecated", "discriminator"))
 

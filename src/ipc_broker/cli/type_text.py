@@ -5,6 +5,7 @@ What can be told of a type may come from anybody: names are shown as they are, a
 
 from __future__ import annotations
 
+from ..description import INTEGER_KEYS
 from .schema import alternatives, is_bytes, kind_of, reference_of, schema_in, schemas_in, values_of
 
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
@@ -52,7 +53,8 @@ class TypeText:
                 return self._array(schema, depth)
             case "object":
                 inner = schema_in(schema, "additionalProperties")
-                return f"{self.known('dict')}[{self.known('str')}, {self.of(inner, depth + 1)}]"
+                keys = "int" if schema_in(schema, "propertyNames").get("pattern") == INTEGER_KEYS else "str"
+                return f"{self.known('dict')}[{self.known(keys)}, {self.of(inner, depth + 1)}]"
         name = _PLAIN.get(kind, "Any")
         return name if name == "None" else self.known(name)
 
