@@ -30,6 +30,7 @@ LEVEL_0 = (
     "driver",
     "errors",
     "events",
+    "fitting",
     "forking",
     "hints",
     "messages",

@@ -18,19 +18,21 @@ STREAMS = (
 )
 """What a method that streams returns."""
 
+_UNRESOLVED = (NameError, AttributeError, TypeError, SyntaxError)
+
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """By parameter, and "return". A name that exists for type checkers only is Any; the hints beside it still count."""
+    """By parameter, and "return". What exists for type checkers only, or is no type, is Any; the hints beside it still count."""
     function = inspect.unwrap(function)
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except (NameError, AttributeError, TypeError):
+    except _UNRESOLVED:
         hints: dict[str, Any] = {}
         for name, hint in getattr(function, "__annotations__", {}).items():
             lone = type("_", (), {"__annotations__": {name: hint}})
             try:
                 resolved = typing.get_type_hints(lone, getattr(function, "__globals__", {}), include_extras=True)
-            except (NameError, AttributeError, TypeError):
+            except _UNRESOLVED:
                 resolved = {name: Any}
             hints |= resolved
         return hints

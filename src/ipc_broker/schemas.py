@@ -8,7 +8,8 @@ import inspect
 import operator
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Annotated, Any
 
 import msgspec
@@ -31,24 +32,27 @@ _KINDS: dict[Any, Kind] = {
 _FORMATS: dict[Any, str] = {datetime.datetime: "date-time", datetime.time: "time"}
 """Types whose format msgspec leaves out where they may be with or without a time zone."""
 
+_NO_SCHEMA = (
+    *(TypeError, ValueError, NotImplementedError, RecursionError, KeyError, msgspec.MsgspecError),
+    *(NameError, AttributeError, SyntaxError),  # the hints within a class may exist for type checkers only
+)
+
 
 def interface_of(target: object, methods: Mapping[str, Method] | Mapping[str, RemoteMethod]) -> Interface:
-    """`methods` are those of `methods_of(target)` or, of a class, `remote_methods(target)`.
-
-    A type that has no schema is any value.
-    """
+    """`methods` are those of `methods_of(target)` or, of a class, `remote_methods(target)`."""
     hints = [hint for method in methods.values() for hint in (*method.hints.values(), method.returns)]
-    schemas, definitions = _schemas_of(hints)
+    schemas, definitions = schemas_of(hints)
+    each = iter(schemas)
     kind = target if isinstance(target, type) else type(target)
     return Interface(
         type=kind.__name__,
         doc=_own_doc(kind),
-        methods={name: _describe(method, schemas) for name, method in methods.items()},
+        methods={name: _describe(method, each) for name, method in methods.items()},
         definitions=definitions,
     )
 
 
-def _describe(method: Method | RemoteMethod, schemas: typing.Iterator[Schema]) -> MethodDescription:
+def _describe(method: Method | RemoteMethod, schemas: Iterator[Schema]) -> MethodDescription:
     """Takes the schemas of its hints, in their order."""
     parameters = []
     for one in method.signature.parameters.values():
@@ -59,21 +63,26 @@ def _describe(method: Method | RemoteMethod, schemas: typing.Iterator[Schema]) -
     return MethodDescription(inspect.getdoc(method.function) or "", tuple(parameters), next(schemas), method.is_stream)
 
 
-def _schemas_of(hints: Iterable[Any]) -> tuple[typing.Iterator[Schema], dict[str, Schema]]:
-    """One schema for each hint, and what they refer to: made at once, so that two classes of one name are told apart."""
-    told = [_with_format(hint) if _has_schema(hint) else Any for hint in hints]
+def schemas_of(hints: Iterable[Any]) -> tuple[tuple[Schema, ...], dict[str, Schema]]:
+    """One schema for each hint, and what they refer to: made at once, so that two classes of one name are told apart.
+
+    A type that has no schema is any value.
+    """
+    told = [_with_format(hint) if _have_schemas([hint]) else Any for hint in hints]
+    if not _have_schemas(told):  # classes that even their modules call the same: only one of them can be told of
+        every, told = told, []
+        for hint in every:
+            told.append(hint if _have_schemas([*told, hint]) else Any)
     fields = _fields_without_format(told)
-    schemas, definitions = msgspec.json.schema_components(
-        [*told, *(one.owner for one in fields), *(_with_format(one.hint) for one in fields)],
-        schema_hook=_custom,
-        ref_template=_TEMPLATE,
+    schemas, definitions = _components(
+        [*told, *(one.owner for one in fields), *(_with_format(one.hint) for one in fields)]
     )
     owners, better = schemas[len(told) : len(told) + len(fields)], schemas[len(told) + len(fields) :]
     for field, owner, schema in zip(fields, owners, better, strict=True):
         definition = definitions[owner["$ref"].removeprefix(_TEMPLATE.format(name=""))]
         places = definition["prefixItems"] if "prefixItems" in definition else definition["properties"]
         places[field.place if "prefixItems" in definition else field.name] |= schema
-    return iter(schemas[: len(told)]), definitions
+    return schemas[: len(told)], definitions
 
 
 class _Field(typing.NamedTuple):
@@ -111,10 +120,14 @@ def _fields_without_format(hints: Iterable[Any]) -> list[_Field]:
 _CLASSES = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
 
 
-def _has_schema(hint: Any) -> bool:
+def _components(hints: list[Any]) -> tuple[tuple[Schema, ...], dict[str, Schema]]:
+    return msgspec.json.schema_components(hints, schema_hook=_custom, ref_template=_TEMPLATE)
+
+
+def _have_schemas(hints: list[Any]) -> bool:
     try:
-        msgspec.json.schema_components([hint], schema_hook=_custom, ref_template=_TEMPLATE)
-    except (TypeError, NotImplementedError, RecursionError, msgspec.MsgspecError):
+        _components(hints)
+    except _NO_SCHEMA:
         return False
     return True
 
@@ -146,8 +159,19 @@ def _own_doc(kind: type) -> str:
 
 
 def _sayable(value: Any) -> Any:
-    """A default as JSON can say it; UNSET where that cannot."""
+    """A default as any encoding can say it; UNSET where that cannot."""
     try:
-        return msgspec.json.decode(msgspec.json.encode(value))
+        said = msgspec.json.decode(msgspec.json.encode(value))
+        msgspec.msgpack.encode(said)  # which has no larger numbers
+        # JSON would say null for what is no number.
+        return said if _is_finite(msgspec.to_builtins(value)) else msgspec.UNSET
     except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
         return msgspec.UNSET
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values())) and all(map(_is_finite, value))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or isfinite(value)
