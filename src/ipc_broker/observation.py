@@ -37,7 +37,8 @@ class Watch(Struct, frozen=True, forbid_unknown_fields=True):
 
     `object` and `method` (of an event: its topic) may be patterns; "" is everything, but for the object `rob`. Payloads of
     more than `payload` bytes are left out, and all records over `rate` a second, 0 for any number; so are those for which the
-    watcher has given no credit. A record of the kind "missed" tells how many.
+    watcher has given no credit, or which it leaves unread. A record of the kind "missed" tells how many. What a watcher does
+    itself is left out, and is counted only among those that were missed.
     """
 
     object: Name = ""
@@ -52,9 +53,11 @@ class Record(Struct, frozen=True, omit_defaults=True):
     "begin": the watcher misses nothing from here on. "call": `call`, an id that is unique at this broker, `object`, `method`,
     `peer` (the caller), `value` (its arguments), `headers`, `timeout` (seconds, 0 for none), `stream`. "item" of a stream,
     "result", "error" (`code`, `message`, `type`) and "cancel": `call`, `object`, `method`, `peer` (the worker; of an error that
-    the broker answered and of "cancel" the caller), `seconds` since the call. Calls of `rob` are told without their answers.
+    the broker answered and of "cancel" the caller), `seconds` since the call. Calls of `rob` are told without their answers. An
+    answer that its caller cannot take is told as it was given, and then as the "error" that the caller gets in its place.
     "event": `object`, `method` (its topic), `peer` (the publisher), `value`, `retained`, `count` (subscribers that get it).
-    "registered", "lost": `object`, `peer`. "connected", "disconnected": `peer`, `message` (why). "missed": `count`.
+    "registered", "lost": `object`, `peer`. "connected" (once it has said hello, as the Rust crate's programs never do),
+    "disconnected": `peer`, `message` (why). "missed": `count`.
 
     `size` is that of the payload, in bytes; without `value` it was over `Watch.payload`.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import Raw
+from msgspec import Raw, json
 
 from ipc_broker.credentials import Credentials
+from ipc_broker.description import MOST_BYTES, Interface, MethodDescription
 from ipc_broker.errors import NoSuchObject, RemoteError, TooLarge
 from ipc_broker.messages import MAX_NAME, Caller
 from ipc_broker.protocol.encodings import JSON
@@ -17,6 +18,7 @@ from tests.seed.frames import Json, Message, frame
 from tests.session.scripted import ScriptedBroker
 
 NULL = Raw(b"null")
+INTERFACE = Interface(type="Calculator", methods={"add": MethodDescription("Adds.")})
 
 
 @pytest.fixture
@@ -176,6 +178,81 @@ def test_callers_of_an_old_connection_are_forgotten(serving: ScriptedBroker) -> 
     serving.lose()
     serving.open()
     assert serving.session.serving.caller_of("1.1") is None
+
+
+# Interfaces
+
+
+def test_an_interface_goes_with_the_registration_in_the_encoding_that_was_agreed() -> None:
+    for encoding in ("json", "msgpack"):
+        broker = ScriptedBroker()
+        broker.session.serving.expose("math", "shared", 2, INTERFACE)
+        broker.open(encoding=encoding)
+        [sent] = broker.sent()
+        assert sent["RegisterObject"] == {
+            "object_name": "math",
+            "mode": "shared",
+            "concurrency": 2,
+            "interface": {"type": "Calculator", "methods": {"add": {"doc": "Adds."}}},
+        }
+
+
+def test_an_object_may_be_exposed_again_with_another_interface(broker: ScriptedBroker) -> None:
+    serve = broker.session.serving
+    serve.expose("math", "exclusive", 0)
+    broker.give({"Registered": {"object_name": "math"}})
+    assert broker.registrations() == [("math", None)]
+    serve.expose("math", "exclusive", 0, INTERFACE)
+    broker.give({"Registered": {"object_name": "math"}})
+    assert broker.registrations() == [("math", None)]
+    first, second = broker.sent()
+    assert "interface" not in first["RegisterObject"]
+    assert "interface" in second["RegisterObject"]
+    broker.lose()
+    broker.open()
+    [again] = broker.sent()
+    assert again == second
+
+
+def test_a_broker_of_the_rust_crate_is_told_of_no_interface(seed_broker: ScriptedBroker) -> None:
+    seed_broker.session.serving.expose("math", "exclusive", 0, INTERFACE)
+    [sent] = seed_broker.sent()
+    assert "interface" not in sent["RegisterObject"]
+
+
+def with_doc(doc: str) -> Interface:
+    return Interface(methods={"add": MethodDescription(doc)})
+
+
+@pytest.mark.parametrize(
+    ("max_frame", "interface", "reason"),
+    [
+        (65_536, with_doc("x" * 60_000), "its interface is over 57344 bytes"),
+        (2**26, with_doc("x" * MOST_BYTES), f"its interface is over {MOST_BYTES} bytes"),
+        (65_536, with_doc("\ud800"), "its interface cannot be sent"),
+        (65_536, Interface(definitions={"T": {"maximum": float("nan")}}), "its interface cannot be sent"),
+    ],
+)
+def test_what_cannot_be_told_of_an_object_is_logged_and_it_is_served_all_the_same(
+    caplog: pytest.LogCaptureFixture, max_frame: int, interface: Interface, reason: str
+) -> None:
+    broker = ScriptedBroker()
+    broker.open(max_frame=max_frame)
+    broker.session.serving.expose("math", "exclusive", 0, interface)
+    [sent] = broker.sent()
+    assert sent == {"RegisterObject": {"object_name": "math"}}
+    [logged] = caplog.messages
+    assert f"'math' is not described: {reason}" in logged
+
+
+def test_the_largest_interface_fits_beside_the_longest_name() -> None:
+    broker = ScriptedBroker()
+    broker.open(max_frame=65_536)
+    around = len(json.encode(with_doc("x"))) - 1
+    broker.session.serving.expose("\x01" * MAX_NAME, "exclusive", 2**53 - 1, with_doc("x" * (57_344 - around)))
+    [sent] = broker.sent()
+    assert "interface" in sent["RegisterObject"]
+    assert len(frame(sent)) - HEADER_SIZE <= 65_536
 
 
 # With the real router

@@ -112,10 +112,13 @@ class Worker:
         """Serves one function as a method of the object: `@worker.method("math")`."""
 
         def decorate(function: Function) -> Function:
+            method = method_of(function.__name__, function, function)
             if object_name not in self._objects:
-                self.add(object_name, _Functions())
-            self._methods[object_name][function.__name__] = method_of(function.__name__, function, function)
-            if self._serving:  # its interface has changed
+                self._objects[object_name] = _Functions()
+                self._methods[object_name] = {}
+                self._registered_as[object_name] = "exclusive", 0
+            self._methods[object_name][method.name] = method
+            if self._serving:  # also where it does already: its interface has changed
                 self._expose(object_name)
             return function
 

@@ -188,7 +188,7 @@ class Calls:
             ):
                 caller.send_frame(frame)
             else:
-                self._pass_answer(pending, caller, peer, answer)
+                self._pass_answer(pending, caller, peer, answer, now)
             if caller.feed is not None or caller.input_ended or caller.connection.queued > self._router.limits.outbox:
                 self._router.after_answer(caller, now)
         if registration.name.waiting:
@@ -198,7 +198,9 @@ class Calls:
         self._router.totals.errors += 1
         self.answer(peer, error, frame, now)
 
-    def _pass_answer(self, pending: PendingCall, caller: Peer, worker: Peer, answer: Result | Error) -> None:
+    def _pass_answer(
+        self, pending: PendingCall, caller: Peer, worker: Peer, answer: Result | Error, now: float
+    ) -> None:
         source = worker.connection.codec
         object_name = pending.object_name
         try:
@@ -217,7 +219,10 @@ class Calls:
             if len(frame) > caller.longest_frame:
                 raise Refusal("too_large", f"the answer of '{object_name}': {over_limit(frame, caller)}")
         except Refusal as refusal:
-            self._router.refuse(caller, pending.call_id, object_name, refusal.code, str(refusal), delivered="yes")
+            code, why = refusal.code, str(refusal)
+            self._router.refuse(caller, pending.call_id, object_name, code, why, delivered="yes")
+            for observer in self._router.observers:
+                observer.unpassed(caller, pending, code, why, now)
         else:
             caller.send_frame(frame)
 

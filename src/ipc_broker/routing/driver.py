@@ -19,13 +19,12 @@ from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import Unsendable, reason_of
 from ..remote import remote_methods
 from ..schemas import interface_of
-from .events import topic_refusal
 from .inspecting import describe, inspect, topics
 from .measuring import Measures
 from .names import BROKER_OBJECT
-from .patterns import PatternError
+from .patterns import PatternError, topic_refusal
 from .peer import Peer
-from .pending import over_limit
+from .pending import Refusal, over_limit
 from .watching import Watcher
 
 if TYPE_CHECKING:
@@ -115,8 +114,10 @@ class Driver:
             "inspect": self._inspect,
         }
         self._measures = Measures(router)
+        self.calls = 0
 
     def call(self, peer: Peer, call: Call, now: float) -> None:
+        self.calls += 1
         if call.method == "monitor":
             self._monitor(peer, call, now)
             return
@@ -272,8 +273,10 @@ class Driver:
                 raise Refused(
                     "invalid_args", "'monitor' is a stream: call it as one, over a connection that has said hello"
                 )
-            self._router.taps.watch(Watcher(self._router, peer, call, watch, now))
-        except Refused as refused:
+            watcher = Watcher(self._router, peer, call, watch, now)
+            self._router.taps.watch(watcher)
+            watcher.begin(now)
+        except (Refused, Refusal) as refused:
             self._refuse(peer, call, refused.code, str(refused))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(peer, call, "invalid_args", reason_of(error))

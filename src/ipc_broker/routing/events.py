@@ -14,7 +14,7 @@ from ..protocol.payload import Unsendable
 from .backpressure import Backpressure
 from .feeds import ConnectionFeed
 from .names import BROKER_OBJECT
-from .patterns import PatternError, is_pattern
+from .patterns import PatternError, topic_refusal
 from .peer import Peer
 from .pending import over_limit
 from .retained import Retained, RetainedEvents
@@ -39,6 +39,7 @@ class Events:
         "_router",
         "backpressure",
         "delivered",
+        "displaced",
         "published",
         "retained",
         "sessions",
@@ -50,6 +51,8 @@ class Events:
         self._router = router
         self.published = 0
         self.delivered = 0
+        self.displaced = 0
+        """With `delivered`: what a publication has changed there is how many subscriptions its own event went to."""
         self._limit = limits.backlog
         self._outbox = limits.outbox
         self._overfull: list[tuple[Peer, str]] = []  # peers that cannot stay, and why
@@ -103,11 +106,14 @@ class Events:
     def publish_will(self, peer: Peer, will: Publish, now: float) -> None:
         """The last will of a peer that is gone without goodbye."""
         self.published += 1
+        reached = self.delivered + self.displaced
         codec = peer.connection.codec
         if will.retain:
             self.retained.keep(will.object_name, will.topic, will.args, codec)
         route = self.subscriptions.find(will.object_name, will.topic)
         self._deliver(route, None, will.args, codec, now)
+        for observer in self._router.observers:
+            observer.willed(peer, will, self.delivered + self.displaced - reached, now)
 
     def _retain(self, peer: Peer, event: Publish) -> bool:
         """Whether the event is also to be delivered."""
@@ -175,8 +181,10 @@ class Events:
         """Not earlier: the end of a peer publishes more, its will and the loss of its names."""
         if not self._ending:
             self._ending = True
+            reached = self.delivered + self.displaced
             while self._overfull:
                 self._router.end(*self._overfull.pop(), now)
+            self.displaced -= self.delivered + self.displaced - reached
             self._ending = False
 
     def _transcoded(
@@ -205,6 +213,7 @@ class Events:
             return
         dropped = one.append(frame, key, self._limit)
         self.delivered += 1 - dropped
+        self.displaced += dropped
         self.backpressure.dropped += dropped
         if one.backlog_bytes > self._limit:
             if one.overflow == "disconnect":
@@ -387,14 +396,3 @@ class Events:
         self.backpressure.handle_timer(now)
         for one in self.sessions.expire(now):
             self._end(one)
-
-
-def topic_refusal(object_name: str, topic: str) -> tuple[str, str] | None:
-    """Why nobody can publish there: an error's code and text."""
-    try:
-        wild = is_pattern(object_name) | is_pattern(topic)
-    except PatternError as error:
-        return "invalid_args", str(error)
-    if wild:
-        return "invalid_args", f"an event needs its own object and topic: '{object_name}' '{topic}' is a pattern"
-    return None

@@ -91,7 +91,7 @@ def _call_state(pending: PendingCall, now: float) -> CallState:
         worker="" if registration is None else registration.peer.describe(),
         age=round(now - pending.started, 3),
         state=state,
-        left=round(pending.deadline - now, 3) if pending.timeout_ms else None,
+        left=max(round(pending.deadline - now, 3), 0.0) if pending.timeout_ms else None,
     )
 
 
@@ -164,15 +164,16 @@ def topics(router: Router, wanted: str) -> list[TopicState]:
 
 
 def describe(name: Name, codec: Codec) -> EncodedDescription:
-    """For a peer of this encoding; of several that share the name, the interface of the first that told one.
+    """For a peer of this encoding; of several that share the name, the interface of the oldest that told one.
 
     Raises Unsendable where that encoding cannot say it.
     """
-    known = next((one.interface for one in name.members if one.interface is not None), None)
+    members = sorted(name.members, key=lambda one: one.peer.id)  # which are in the order of their turns
+    known = next((one.interface for one in members if one.interface is not None), None)
     return EncodedDescription(
         object=name.object_name,
         mode=name.members[0].mode,
-        owners=(*_owners(name.members, "serving"), *_owners(name.standby, "standby")),
+        owners=(*_owners(members, "serving"), *_owners(name.standby, "standby")),
         waiting=len(name.waiting),
         interface=UNSET if known is None else known.encoded_for(codec),
     )

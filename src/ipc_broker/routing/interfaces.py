@@ -16,8 +16,11 @@ from .peer import Peer
 
 logger = logging.getLogger("ipc_broker")
 
-MOST_REMEMBERED = 1024
-"""Objects whose last interface is remembered when nobody serves them any more, so that changes are noticed."""
+MOST_REMEMBERED = 16 * 1024 * 1024
+"""Bytes of interfaces that are remembered when nobody serves their objects any more, so that changes are noticed."""
+
+MOST_LOGGED = 20
+"""Changes of one interface that are told."""
 
 
 class InterfaceRefused(Exception):
@@ -34,6 +37,11 @@ class KnownInterface(Struct, frozen=True, gc=False):
     encoded: Raw
     codec: Codec
 
+    @property
+    def size(self) -> int:
+        """About as much as it takes, with what is kept beside it."""
+        return len(bytes(self.encoded)) + 1024
+
     def encoded_for(self, codec: Codec) -> Raw:
         """Raises Unsendable."""
         return transcode(self.encoded, self.codec, codec)
@@ -48,6 +56,7 @@ class Interfaces:
 
     def __init__(self) -> None:
         self._last: OrderedDict[str, KnownInterface] = OrderedDict()
+        self._size = 0
 
     def check(self, encoded: Raw, codec: Codec) -> None:
         """Raises InterfaceRefused."""
@@ -67,23 +76,26 @@ class Interfaces:
     def learn(self, object_name: str, encoded: Raw, peer: Peer) -> KnownInterface:
         """The interface, which was checked. Logs how it differs from the last one of the object."""
         codec = peer.connection.codec
-        known, last = KnownInterface(Raw(bytes(encoded)), codec), self._last.get(object_name)
+        known, last = KnownInterface(Raw(bytes(encoded)), codec), self._last.pop(object_name, None)
         if last is not None:
+            self._size -= last.size
             if last.codec is codec and last.encoded == known.encoded:
                 known = last  # most workers of a name are the same program: it is kept once
             else:
                 _log_changes(object_name, last.decode(), known.decode(), peer)
         self._last[object_name] = known
-        self._last.move_to_end(object_name)
-        if len(self._last) > MOST_REMEMBERED:
-            self._last.popitem(last=False)
+        self._size += known.size
+        while self._size > MOST_REMEMBERED:
+            self._size -= self._last.popitem(last=False)[1].size
         return known
 
 
 def _log_changes(object_name: str, last: Interface, now: Interface, peer: Peer) -> None:
     found = changes(last, now)
     if found:
-        texts = "; ".join(change.text for change in found)
+        texts = "; ".join(change.text for change in found[:MOST_LOGGED])
+        if len(found) > MOST_LOGGED:
+            texts += f"; and {len(found) - MOST_LOGGED} more"
         if found[0].compatible:
             logger.info("%s serves %r with a changed interface, compatible: %s", peer.describe(), object_name, texts)
         else:

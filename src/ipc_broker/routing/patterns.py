@@ -44,6 +44,17 @@ def matches(pattern: str, name: str) -> bool:
     return len(wanted) == len(given)
 
 
+def topic_refusal(object_name: str, topic: str) -> tuple[str, str] | None:
+    """Why nobody can publish there: an error's code and text."""
+    try:
+        wild = is_pattern(object_name) | is_pattern(topic)
+    except PatternError as error:
+        return "invalid_args", str(error)
+    if wild:
+        return "invalid_args", f"an event needs its own object and topic: '{object_name}' '{topic}' is a pattern"
+    return None
+
+
 class _Node(Generic[Entry]):
     __slots__ = ("ends", "segments", "topics")
 

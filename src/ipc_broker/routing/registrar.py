@@ -41,8 +41,8 @@ class Registrar:
         if refusal is not None:
             router.refuse(peer, None, name, *refusal, about="RegisterObject", data=data)
             return
-        if not isinstance(wish.interface, UnsetType):
-            registration.interface = self.interfaces.learn(name, wish.interface, peer)
+        told = wish.interface
+        registration.interface = None if isinstance(told, UnsetType) else self.interfaces.learn(name, told, peer)
         peer.connection.send(Registered(name))
         if not existed:
             router.events.announce("object.registered", name, now)

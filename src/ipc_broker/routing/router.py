@@ -108,7 +108,7 @@ class Router:
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
-        self.taps = Taps(self, self._handlers)
+        self.taps = Taps(self._handlers)
         self.observers = self.taps.observers
         """Those that look at what happens: nearly always none."""
 
@@ -197,7 +197,6 @@ class Router:
             self.departures.append(departed)
             for observer in self.observers:
                 observer.noted("disconnected", peer, now, message=departed.reason)
-            self.taps.peer_gone(peer)
             self._drop_all_of(peer, now)
 
     def written(self, peer: Peer, now: float) -> None:
@@ -307,6 +306,7 @@ class Router:
         self.end(peer, f"over {self.limits.outbox} bytes of answers were left unread (outbox)", now)
 
     def _drop_all_of(self, peer: Peer, now: float) -> None:
+        self.taps.peer_gone(peer)
         self._drop_services_of(peer, now)
         self.calls.abandon_all(peer, now)
         self.calls.worker_gone(peer)

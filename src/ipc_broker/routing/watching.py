@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec import Raw, UnsetType, structs
+from msgspec import UNSET, Raw, UnsetType, structs
 
 from ..messages import Call, Error, Item, Publish, Result
-from ..observation import Record, RecordKind, Watch
+from ..observation import Record, Watch
 from ..protocol.codec import Codec
 from ..protocol.encodings import transcode
 from ..protocol.payload import Unsendable
+from .feeds import OUTBOX_WINDOW
 from .names import BROKER_OBJECT
 from .patterns import is_pattern, matches
 from .peer import Peer
 from .pending import PendingCall
-from .taps import Observer
+from .records import MOST_TEXT, payload_of, record_about, record_of_answer, record_of_call, record_of_event
+from .taps import Handler, Notice, Observer
 
 if TYPE_CHECKING:
     from .router import Router
@@ -23,186 +28,237 @@ if TYPE_CHECKING:
 SECOND = 1.0
 """The window in which records are counted for the rate; missed ones are told of at its end."""
 
+MOST_REMEMBERED = 4096
+"""Objects with their methods or topics of which a watcher knows whether it wants them."""
+
 
 class Watcher(Observer):
-    """One call of `rob.monitor`. What there is no credit for, and what is over the rate, is counted and left out."""
+    """One call of `rob.monitor`. It is *blind* while it has given no credit, leaves what it has unread, or has had as many
+    records as its rate allows: what happens then is counted and left out.
+    """
 
     def __init__(self, router: Router, peer: Peer, call: Call, watch: Watch, now: float) -> None:
         """Raises PatternError."""
         self.peer = peer
         self.call_id = call.call_id
-        self.tells_at: float | None = None
-        """When it should be told how many records it missed."""
         self._router = router
+        self._events = router.events
+        self._connection = peer.connection
         self._watch = watch
-        self._object_is_pattern = is_pattern(watch.object)
-        self._method_is_pattern = is_pattern(watch.method)
+        self._wants_all = not watch.object and not watch.method
+        self._is_wanted = _filter(watch)
+        self._wanted: dict[tuple[str, str], bool] = {}
+        self._most = watch.rate or math.inf
         self._credit = call.credit
         self._missed = 0
         self._window_ends = now + SECOND
         self._in_window = 0
+        self._blind_until = 0.0
+        self._counted = 0  # by the router, when it became blind
+
+    def begin(self, now: float) -> None:
         self._send(Record("begin", self._time(now)))
 
     def _time(self, now: float) -> float:
         return round(now - self._router.started, 6)
 
+    # What it may send
+
     def add_credit(self, size: int, now: float) -> None:
         self._credit += size
-        if self._missed and self.tells_at is None:
-            self.tell_missed(now)
+        if self._credit > 0 and self._blind_until == math.inf:
+            self._see_again()
+            self._tell_missed(now)
 
-    def tell_missed(self, now: float) -> None:
-        self.tells_at = None
+    def wake(self, now: float) -> None:
+        if self._connection.queued > OUTBOX_WINDOW:
+            self._blind_until = self.wakes_at = now + SECOND
+        else:
+            self._see_again()
+            self._tell_missed(now)
+
+    def _sees(self, now: float, *, counted_later: bool = False) -> bool:
+        """Whether what has just happened is to be sent; otherwise it is counted.
+
+        `counted_later`: the router, which is told of it next, will count it.
+        """
+        if now >= self._blind_until:
+            if self._blind_until:
+                self._see_again()
+            if now >= self._window_ends:
+                self._window_ends = now + SECOND
+                self._in_window = 0
+            self._in_window += 1
+            if self._credit <= 0:
+                self._be_blind(math.inf)
+            elif self._in_window > self._most or self._connection.queued > OUTBOX_WINDOW:
+                self._be_blind(self._window_ends)
+                self.wakes_at = self._window_ends
+                self._router.timers_began = True
+            else:
+                self._tell_missed(now)
+                return True
+        if not (counted_later and self._wants_all):
+            self._missed += 1
+        return False
+
+    def _be_blind(self, until: float) -> None:
+        self._blind_until = until
+        if self._wants_all:
+            self._counted = self._count()
+            self._router.taps.rebuild()
+
+    def _see_again(self) -> None:
+        self._blind_until, self.wakes_at = 0.0, None
+        if self._wants_all:
+            self._missed += self._count() - self._counted
+            self._router.taps.rebuild()
+
+    def _count(self) -> int:
+        """Calls, answers and events of all, as the router counts them in any case."""
+        router = self._router
+        return router.totals.calls - router.driver.calls + router.totals.results + self._events.published
+
+    def _tell_missed(self, now: float) -> None:
         if self._missed and self._credit > 0:
             missed, self._missed = self._missed, 0
             self._send(Record("missed", self._time(now), count=missed))
 
     # What it is told
 
-    def called(self, caller: Peer, call: Call, now: float) -> None:
-        if self._wants(caller, call.object_name, call.method, now):
-            headers = {} if isinstance(call.headers, UnsetType) else call.headers
-            self._record(
-                Record(
-                    "call",
-                    call=_unique(caller, call.call_id),
-                    object=call.object_name,
-                    method=call.method,
-                    peer=caller.describe(),
-                    headers=headers,
-                    timeout=call.timeout_ms / 1000,
-                    stream=bool(call.credit),
-                ),
-                now,
-                call.args,
-                caller.connection.codec,
-            )
+    def handlers(self, behind: Mapping[type, Handler]) -> dict[type, Handler]:
+        taps: dict[type, Handler] = {Item: self._tap_items(behind[Item])}
+        if not (self._wants_all and self._blind_until):  # else the router counts enough
+            taps[Call] = self._tap_calls(behind[Call])
+            taps[Result] = self._tap_answers(behind[Result])
+            taps[Error] = self._tap_answers(behind[Error])
+            taps[Publish] = self._tap_events(behind[Publish])
+        return taps
 
-    def streamed(self, worker: Peer, pending: PendingCall, item: Item, now: float) -> None:
-        self._about("item", worker, pending, now, item.value, worker.connection.codec)
+    def _tap_calls(self, behind: Handler) -> Handler:
+        def call(peer: Peer, message: Call, frame: bytes, now: float) -> None:
+            if self._wants(peer, message.object_name, message.method) and self._sees(now, counted_later=True):
+                self._send(record_of_call(peer, message, self._time(now)), message.args, peer.connection.codec)
+            behind(peer, message, frame, now)
 
-    def answered(self, worker: Peer, pending: PendingCall, answer: Result | Error, now: float) -> None:
-        codec = worker.connection.codec
-        if isinstance(answer, Error):
-            data = None if isinstance(answer.data, UnsetType) else answer.data
-            self._about(
-                "error", worker, pending, now, data, codec, answer.code or "remote_error", answer.message, answer.type
-            )
-        else:
-            self._about("result", worker, pending, now, None if answer.ended else answer.value, codec)
+        return call
+
+    def _tap_answers(self, behind: Handler) -> Handler:
+        def answer(peer: Peer, message: Result | Error, frame: bytes, now: float) -> None:
+            pending = peer.serving.get(message.call_id or "")
+            if (
+                pending is not None
+                and (caller := pending.caller) is not None
+                and self._wants(caller, pending.name.object_name, pending.method)
+                and self._sees(now, counted_later=True)
+            ):
+                record = record_of_answer(peer, caller, pending, message, now, self._time(now))
+                self._send(record, payload_of(message), peer.connection.codec)
+            behind(peer, message, frame, now)
+
+        return answer
+
+    def _tap_items(self, behind: Handler) -> Handler:
+        def item(peer: Peer, message: Item, frame: bytes, now: float) -> None:
+            pending = peer.serving.get(message.call_id)
+            if (
+                pending is not None
+                and (caller := pending.caller) is not None
+                and self._wants(caller, pending.name.object_name, pending.method)
+                and self._sees(now)
+            ):
+                record = record_about("item", peer, caller, pending, now, self._time(now))
+                self._send(record, message.value, peer.connection.codec)
+            behind(peer, message, frame, now)
+
+        return item
+
+    def _tap_events(self, behind: Handler) -> Handler:
+        events = self._events
+
+        def publish(peer: Peer, event: Publish, frame: bytes, now: float) -> None:
+            if not self._wants(peer, event.object_name, event.topic):
+                behind(peer, event, frame, now)
+                return
+            number, reached = events.published, events.delivered + events.displaced
+            behind(peer, event, frame, now)
+            if events.published != number and self._sees(now):  # else it was refused
+                count = events.delivered + events.displaced - reached
+                self._send(record_of_event(peer, event, count, self._time(now)), event.args, peer.connection.codec)
+
+        return publish
 
     def failed(self, caller: Peer, call: PendingCall | Call, code: str, message: str, now: float) -> None:
-        self._about("error", caller, call, now, code=code, message=message)
+        if self._wants(caller, call.object_name, call.method) and self._sees(now):
+            self._send(record_about("error", caller, caller, call, now, self._time(now), code, message))
+
+    def unpassed(self, caller: Peer, pending: PendingCall, code: str, message: str, now: float) -> None:
+        self.failed(caller, pending, code, message, now)
 
     def cancelled(self, caller: Peer, pending: PendingCall, now: float) -> None:
-        self._about("cancel", caller, pending, now)
+        if self._wants(caller, pending.name.object_name, pending.method) and self._sees(now):
+            self._send(record_about("cancel", caller, caller, pending, now, self._time(now)))
 
-    def published(self, publisher: Peer, event: Publish, count: int, now: float) -> None:
-        if self._wants(publisher, event.object_name, event.topic, now):
-            record = Record(
-                "event",
-                object=event.object_name,
-                method=event.topic,
-                peer=publisher.describe(),
-                retained=event.retain,
-                count=count,
-            )
-            self._record(record, now, event.args, publisher.connection.codec)
+    def willed(self, owner: Peer, event: Publish, count: int, now: float) -> None:
+        if self._wants_all and now < self._blind_until:
+            return  # it is among those that were published
+        if self._wants(owner, event.object_name, event.topic) and self._sees(now):
+            self._send(record_of_event(owner, event, count, self._time(now)), event.args, owner.connection.codec)
 
-    def noted(self, kind: str, peer: Peer, now: float, *, object_name: str = "", message: str = "") -> None:
-        about_object = kind in ("registered", "lost")
-        if self._watch.method or (self._watch.object and not about_object):
+    def noted(self, kind: Notice, peer: Peer, now: float, *, object_name: str = "", message: str = "") -> None:
+        if self._watch.method or (self._watch.object and not object_name):
             return
-        if self._wants(peer, object_name, "", now):
-            known: RecordKind = kind  # type: ignore[assignment]  # those of `Observer.noted` are among them
-            self._record(Record(known, object=object_name, peer=peer.describe(), message=message), now)
+        if self._wants(peer, object_name, "") and self._sees(now):
+            self._send(
+                Record(kind, self._time(now), object=object_name, peer=peer.describe(), message=message[:MOST_TEXT])
+            )
+
+    def _wants(self, whose: Peer, object_name: str, member: str) -> bool:
+        if whose is self.peer:
+            return False
+        if self._wants_all:
+            return object_name != BROKER_OBJECT
+        wanted = self._wanted.get((object_name, member))
+        return wanted if wanted is not None else self._decide(object_name, member)
+
+    def _decide(self, object_name: str, member: str) -> bool:
+        if len(self._wanted) >= MOST_REMEMBERED:
+            self._wanted.clear()
+        wanted = self._wanted[object_name, member] = self._is_wanted(object_name, member)
+        return wanted
 
     # What it passes on
 
-    def _wants(self, peer: Peer, object_name: str, member: str, now: float) -> bool:
-        """Whether it is to be sent; what is over the rate is counted as missed."""
-        watch = self._watch
-        if peer is self.peer or not (
-            object_name != BROKER_OBJECT
-            if not watch.object
-            else _fits(watch.object, self._object_is_pattern, object_name)
-        ):
-            return False
-        if watch.method and not _fits(watch.method, self._method_is_pattern, member):
-            return False
-        if now >= self._window_ends:
-            self._window_ends = now + SECOND
-            self._in_window = 0
-        self._in_window += 1
-        if self._credit <= 0 or (watch.rate and self._in_window > watch.rate):
-            self._missed += 1
-            if self.tells_at is None and self._credit > 0:
-                self.tells_at = self._window_ends
-                self._router.timers_began = True
-            return False
-        if self._missed:
-            self.tell_missed(now)
-        return True
-
-    def _about(
-        self,
-        kind: RecordKind,
-        peer: Peer,
-        call: PendingCall | Call,
-        now: float,
-        value: Raw | None = None,
-        codec: Codec | None = None,
-        code: str = "",
-        message: str = "",
-        type: str = "",
-    ) -> None:
-        """An answer, or the end, of a call; `peer` is whose doing it is."""
-        if not self._wants(peer, call.object_name, call.method, now):
-            return
-        seconds, caller = 0.0, peer
-        if isinstance(call, PendingCall):
-            seconds, caller = now - call.started, call.caller or peer
-        record = Record(
-            kind,
-            call=_unique(caller, call.call_id),
-            object=call.object_name,
-            method=call.method,
-            peer=peer.describe(),
-            seconds=round(seconds, 6),
-            code=code,
-            message=message,
-            type=type,
-        )
-        self._record(record, now, value, codec)
-
-    def _record(self, record: Record, now: float, value: Raw | None = None, codec: Codec | None = None) -> None:
-        record = structs.replace(record, time=self._time(now))
-        if value is not None and codec is not None:
+    def _send(self, record: Record, value: Raw | None = None, source: Codec | None = None) -> None:
+        codec = self._connection.codec
+        if value is not None and source is not None:
             size = len(bytes(value))
-            record = structs.replace(record, size=size)
-            if size <= self._watch.payload:
-                try:
-                    payload = transcode(value, codec, self.peer.connection.codec)
-                except Unsendable:  # as far as this watcher's encoding can say it
-                    pass
-                else:
-                    record = structs.replace(record, value=payload)
-        self._send(record)
-
-    def _send(self, record: Record) -> None:
-        codec = self.peer.connection.codec
+            payload = self._payload(value, source) if size <= self._watch.payload else UNSET
+            record = structs.replace(record, size=size, value=payload)
         frame = codec.encode(Item(self.call_id, codec.encode_payload(record)))
         if len(frame) > self.peer.longest_frame:
-            self._missed += 1
-            return
+            record = structs.replace(record, value=UNSET, headers={})
+            frame = codec.encode(Item(self.call_id, codec.encode_payload(record)))
         self._credit -= len(frame)
         self.peer.send_frame(frame)
 
+    def _payload(self, value: Raw, source: Codec) -> Raw | UnsetType:
+        """As this watcher's encoding says it, if that can."""
+        try:
+            return transcode(value, source, self._connection.codec)
+        except Unsendable:
+            return UNSET
 
-def _fits(wanted: str, is_pattern: bool, name: str) -> bool:
-    return matches(wanted, name) if is_pattern else wanted == name
+
+def _filter(watch: Watch) -> Callable[[str, str], bool]:
+    """Whether an object with its method or topic is asked for. Raises PatternError."""
+    fits_object, fits_member = _fits(watch.object), _fits(watch.method)
+    if not watch.object:
+        return lambda object_name, member: object_name != BROKER_OBJECT and fits_member(member)
+    return lambda object_name, member: fits_object(object_name) and fits_member(member)
 
 
-def _unique(caller: Peer, call_id: str) -> str:
-    """A call's id among those of all callers."""
-    return call_id if caller.prefix else f"{caller.id}.{call_id}"
+def _fits(wanted: str) -> Callable[[str], bool]:
+    if not wanted:
+        return lambda name: True
+    return partial(matches, wanted) if is_pattern(wanted) else wanted.__eq__

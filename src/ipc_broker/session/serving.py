@@ -14,8 +14,12 @@ from ..messages import Call, Caller, CallerGone, Cancel, Credit, Error, Item, Re
 from ..protocol.codec import checked_name
 from ..protocol.connection import Connection
 from ..protocol.framing import HEADER_SIZE
+from ..protocol.payload import Unsendable
 from .replies import Questions
 from .shell import Server
+
+ROOM_BESIDES = 8192
+"""Bytes of a `RegisterObject` besides its interface, at most."""
 
 _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
 
@@ -61,16 +65,24 @@ class Serving:
 
     def _register(self, wish: Exposed, connection: Connection) -> None:
         self._questions.ask(("Registered", wish.name), _Registration(self, wish.name))
-        interface: Raw | UnsetType = UNSET
-        if wish.interface is not None and self._tells_interfaces():
-            interface = connection.codec.encode_payload(wish.interface)
-            if len(bytes(interface)) > MOST_BYTES:
-                from logging import getLogger  # here, since clients start without it
+        connection.send(RegisterObject(wish.name, wish.mode, wish.concurrency, self._told_of(wish, connection)))
 
-                told = "'%s' is not described: its interface is over %d bytes"
-                getLogger("ipc_broker").warning(told, wish.name, MOST_BYTES)
-                interface = UNSET
-        connection.send(RegisterObject(wish.name, wish.mode, wish.concurrency, interface))
+    def _told_of(self, wish: Exposed, connection: Connection) -> Raw | UnsetType:
+        """The interface, as far as it can be told: without it the object is served all the same."""
+        if wish.interface is None or not self._tells_interfaces():
+            return UNSET
+        most = min(MOST_BYTES, connection.send_limit - ROOM_BESIDES)
+        try:
+            interface = connection.codec.encode_payload(wish.interface)
+            if len(bytes(interface)) <= most:
+                return interface
+            reason = f"its interface is over {most} bytes"
+        except Unsendable as error:
+            reason = f"its interface cannot be sent: {error}"
+        from logging import getLogger  # here, since clients start without it
+
+        getLogger("ipc_broker").warning("'%s' is not described: %s", wish.name, reason)
+        return UNSET
 
     def connection_made(self, connection: Connection) -> None:
         """It is ready."""
