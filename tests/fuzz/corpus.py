@@ -104,6 +104,13 @@ _PAYLOADS: Sequence[Tree] = (
     2**64 - 1,
     Map([("n", 20), ("text", "t")]),
 )
+_ODD: Sequence[Tree] = (None, 1, "x", [], [1], [Map([])], Map([]), Map([("a", 1)]), [None, True, "a", 2.5])
+_SCHEMAS: Sequence[Map] = (
+    Map([]),
+    *(Map([("type", "array"), ("items", Map([("type", kind)]))]) for kind in ("integer", "string")),
+    *(Map([("type", "object"), (keyword, odd)]) for keyword in ("properties", "required") for odd in _ODD),
+    *(Map([(keyword, odd)]) for keyword in ("$ref", "anyOf", "enum", "type", "prefixItems", "minimum") for odd in _ODD),
+)
 _INTERFACES: Sequence[Tree] = (
     Map([]),
     Map([("type", "Probe"), ("doc", "\u00e4" * 3000), ("methods", Map([("add", Map([]))]))]),
@@ -117,6 +124,24 @@ _INTERFACES: Sequence[Tree] = (
     ),
     Map([("methods", Map([("stream", Map([("stream", True), ("returns", Map([("$ref", "#/definitions/T")]))]))]))]),
     Map([("definitions", Map([("T", Map([("$ref", "#/definitions/T")]))]))]),
+    *(
+        Map(
+            [
+                (
+                    "methods",
+                    Map(
+                        [
+                            (
+                                "add",
+                                Map([("returns", schema), ("parameters", [Map([("name", "a"), ("schema", schema)])])]),
+                            )
+                        ]
+                    ),
+                )
+            ]
+        )
+        for schema in _SCHEMAS
+    ),
     Map([("methods", [])]),
     None,
 )
@@ -146,7 +171,10 @@ def rob_call(rng: Random, scene: Scene, method: str) -> Map:
     kind = ROB[method]
     args = _struct(rng, scene, kind) if kind is not None else None
     call_id = _value(rng, scene, "call_id")
-    return Map([("Call", Map([("call_id", call_id), ("object_name", "rob"), ("method", method), ("args", args)]))])
+    fields: list[tuple[Tree, Tree]] = [("call_id", call_id), ("object_name", "rob"), ("method", method), ("args", args)]
+    if method == "monitor" and rng.random() < 0.8:
+        fields.append(("credit", _value(rng, scene, "credit")))
+    return Map([("Call", Map(fields))])
 
 
 def welcome(rng: Random, scene: Scene, call_id: str) -> Map:

@@ -19,7 +19,9 @@ MOST_CREDIT = 2**53 - 1
 
 def _scene(*, seed: bool) -> corpus.Scene:
     ids = (
-        ("1", "2", "3", "s1", "8.1") if seed else ("8.1", "8.2", "8.3", "8.5", "8.6", "4.1", "4.2", "4.3", "4.4", "5.1")
+        ("1", "2", "3", "s1", "8.1")
+        if seed
+        else ("8.1", "8.2", "8.3", "8.5", "8.6", "8.8", "4.1", "4.2", "4.3", "4.4", "5.1")
     )
     return corpus.Scene(
         corpus.TO_BROKER,
@@ -88,6 +90,7 @@ def _extended(encoding: str) -> tuple[bytes, bytes]:
         Subscribe("sensor", "temp", id=5, overflow="disconnect"),
         Subscribe("sensor", "topic"),
         Call("8.7", "rob", "setWill", will),
+        Call("8.8", "rob", "monitor", codec.encode_payload({"rate": 3, "payload": 20}), credit=600),
         Publish("sensor", "x", text, retain=True),
     ]
     return b"".join(map(codec.encode, calls)), b"".join(map(codec.encode, events))

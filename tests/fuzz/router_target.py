@@ -334,7 +334,7 @@ class RouterTarget:
         events, calls = router.events, router.calls
         kept = (len(events.retained), events.retained.size, len(events.sessions), len(events.backpressure.full))
         routes = (events.subscriptions.count, events.subscriptions._patterns.count, len(events.subscriptions._literal))
-        looking = (len(router.taps.watchers), router.closed)
+        looking = (len(router.taps.watchers), len(router.observers), router.closed)
         whole = (len(router.peers), len(router.names), calls.in_flight, calls.waiting, router.next_deadline())
         waiting = [(name, len(found.waiting), len(found.members), len(found.standby)) for name, found in _names(router)]
         return [whole, kept, routes, looking, *waiting, *(_table(player.peer) for player in self.players)]
