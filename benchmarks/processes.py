@@ -99,13 +99,19 @@ class Bus:
         self.processes = processes
         self.folder = folder
         self.address = f"unix://{folder}/bus.sock"
-        start_broker(processes, self.address)
-        processes.start([sys.executable, "-m", "benchmarks.calls", "worker", self.address])
+        broker = start_broker(processes, self.address)
+        worker = processes.start([sys.executable, "-m", "benchmarks.calls", "worker", self.address])
+        self._running = [worker, broker]
         with connect(self.address) as client:
             try:
                 client.wait_for("math", timeout=PATIENCE)
             except TimeoutError as error:
                 raise BenchmarkFailed(f"the worker did not start: {error}") from error
+
+    def stop(self) -> None:
+        """Before the processes are left, which would also end it."""
+        for process in self._running:
+            self.processes.stop(process)
 
 
 def start_broker(processes: Processes, address: str, *options: str) -> subprocess.Popen[bytes]:

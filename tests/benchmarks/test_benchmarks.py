@@ -71,6 +71,20 @@ def test_every_event_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_it_costs_to_be_looked_at(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--quick", "--only", "watching")
+
+    assert done.returncode == 0, done.stderr
+    [measured] = json.loads((tmp_path / "bench.json").read_bytes())["rounds"]
+    for work in ("calls", "events"):
+        assert all(rate > 0 for rate in measured[f"{work}-unwatched"]["values"])
+        for kind in ("monitor", "measure"):
+            assert all(left > 0 for left in measured[f"{work}-{kind}"]["values"])
+            assert len(measured[f"{work}-{kind}-cost"]["values"]) == 3
+    assert [each.name for each in tmp_path.iterdir()] == ["bench.json"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_faults_are_survived_and_measured(tmp_path: Path) -> None:
     done = bench(tmp_path, "--quick", "--only", "faults")
 
