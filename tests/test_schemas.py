@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
 import pytest
-from msgspec import UNSET, Meta, Struct, defstruct, json, msgpack
+from msgspec import UNSET, Meta, Struct, defstruct, field, json, msgpack
 
-from ipc_broker.description import Interface, MethodDescription, Parameter, Schema
+from ipc_broker.description import INTEGER_KEYS, Interface, MethodDescription, Parameter, Schema
 from ipc_broker.driver import Rob
 from ipc_broker.interface import methods_of
 from ipc_broker.remote import remote_methods
@@ -313,6 +313,53 @@ def test_what_is_within_classes() -> None:
     union, definitions = schema_of(Crate | Bag)
     assert union["anyOf"] == [{"$ref": "#/definitions/Crate"}, {"$ref": "#/definitions/Bag"}]
     assert definitions["Bag"]["properties"]["type"] == {"enum": ["bag"]}
+
+
+class Dated(Struct):
+    made: datetime.datetime
+    renamed: datetime.datetime | None = field(name="until", default=None)
+
+
+@dataclasses.dataclass
+class DatedPlace:
+    times: list[datetime.time]
+
+
+class Row(Struct, array_like=True):
+    number: int
+    at: datetime.datetime
+
+
+class TaggedRow(Struct, array_like=True, tag="row"):
+    number: int
+    at: datetime.datetime
+
+
+class Timetable(Struct, Generic[T]):
+    at: datetime.datetime
+    what: T
+
+
+def test_times_within_classes_have_their_format() -> None:
+    ((_, _, _, _), definitions) = schemas_of([dict[str, Dated], tuple[DatedPlace, int], Row, TaggedRow])
+    assert definitions["Dated"]["properties"] == {
+        "made": TIME,
+        "until": {"anyOf": [TIME, {"type": "null"}], "default": None},
+    }
+    assert definitions["DatedPlace"]["properties"]["times"]["items"] == {"type": "string", "format": "time"}
+    assert definitions["Row"]["prefixItems"] == [{"type": "integer"}, TIME]
+    assert definitions["TaggedRow"]["prefixItems"] == [{"enum": ["row"]}, {"type": "integer"}, TIME]
+
+
+def test_generic_classes_do_without() -> None:
+    (schema,), definitions = schemas_of([Timetable[int]])
+    assert definitions[schema["$ref"].rpartition("/")[2]]["properties"] == {"at": TEXT, "what": {"type": "integer"}}
+
+
+def test_maps_by_numbers_say_so() -> None:
+    schema, _ = schema_of(dict[int, datetime.datetime])
+    assert schema.pop("propertyNames") == {"pattern": INTEGER_KEYS}
+    assert schema == {"type": "object", "additionalProperties": TIME}
 
 
 def test_every_pointer_leads_somewhere() -> None:

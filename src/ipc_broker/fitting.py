@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .description import Schema
+from .description import INTEGER_KEYS, Schema
 
 MOST_WORK = 200_000
 """Keywords of schemas that are looked at; the largest interface has fewer than 50,000."""
@@ -22,7 +22,7 @@ _WITHOUT_MEANING = ("title", "description", "default", "examples", "deprecated",
 
 _LEAST = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _MOST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-_ABOUT_OBJECTS = ("properties", "required", "additionalProperties")
+_ABOUT_OBJECTS = ("properties", "required", "additionalProperties", "propertyNames")
 
 _ANYTHING: Schema = {}
 
@@ -119,6 +119,9 @@ class Fitting:
         return [(_TYPES[type(one)], one) for one in values if isinstance(one, str | int | float | None)]
 
     def _object_fits(self, inner: Schema, outer: Schema, swapped: bool) -> bool:
+        are_maps = all(isinstance(one.get("additionalProperties"), dict) for one in (inner, outer))
+        if are_maps and _has_integer_keys(inner) is not _has_integer_keys(outer):
+            return False
         given, wanted = _map(inner.get("properties")), _map(outer.get("properties"))
         self._left -= len(given) + len(wanted)
         if not _names(outer.get("required")) <= _names(inner.get("required")):
@@ -179,6 +182,11 @@ def _kind(schema: Schema) -> Any:
     if "contentEncoding" in schema:
         return "bytes"
     return "date-time" if schema.get("format") == "date-time" else schema.get("type")
+
+
+def _has_integer_keys(schema: Schema) -> bool:
+    """Which are text in JSON only."""
+    return _map(schema.get("propertyNames")).get("pattern") == INTEGER_KEYS
 
 
 def _schema(value: Any) -> Schema:

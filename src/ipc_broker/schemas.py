@@ -101,7 +101,8 @@ def _fields_without_format(hints: Iterable[Any]) -> list[_Field]:
         if isinstance(one, _CLASSES) and one.cls not in seen:
             seen.add(one.cls)
             declared = type_hints(one.cls)
-            for place, field in enumerate(one.fields):
+            tagged = isinstance(one, msgspec.inspect.StructType) and one.tag is not None  # which comes first
+            for place, field in enumerate(one.fields, start=int(tagged)):
                 hint = declared.get(field.name, Any)
                 if _with_format(hint) != hint:
                     found.append(_Field(one.cls, field.encode_name, place, hint))
