@@ -34,6 +34,9 @@ from .processes import BenchmarkFailed, Bus
 PAIRS = 3
 """Slices of each kind."""
 
+WARM_UP = 4
+"""Slices before the first that counts: then a subscriber slower than its publisher has all that it may be behind."""
+
 BESIDES = 3.0
 """Seconds that a load goes on longer than the slices: the one who looks has to start meanwhile."""
 
@@ -96,7 +99,7 @@ class Watching:
 
     def _slices(self, bus: Bus, work: str, seconds: float) -> Slices:
         """On a bus of its own, which counts nothing yet."""
-        processes, lasts = bus.processes, 3 * PAIRS * seconds + BESIDES
+        processes, lasts = bus.processes, (WARM_UP + 3 * PAIRS) * seconds + BESIDES
         with tempfile.TemporaryDirectory(dir=bus.folder) as folder:
             own = Bus(processes, Path(folder))
             load = self._calls(own, lasts) if work == "calls" else self._events(own, lasts)
@@ -131,6 +134,7 @@ class Looker:
         slices = Slices([], [], [])
         while not await self._has_begun():
             pass
+        await asyncio.sleep(WARM_UP * self._seconds)
         for _ in range(PAIRS):
             slices.nobody.append(await self._slice())
             async with self._watching():
