@@ -211,10 +211,12 @@ async def test_a_dynamic_object_gets_what_came(address: str) -> None:
 class Threads:
     def __init__(self) -> None:
         self.go_on = threading.Event()
+        self.blocked = threading.Semaphore(0)
         self._loop_thread = threading.get_ident()
 
     def block(self) -> str:
         assert threading.get_ident() != self._loop_thread
+        self.blocked.release()
         assert self.go_on.wait(20)
         return threading.current_thread().name
 
@@ -237,6 +239,8 @@ async def test_a_method_that_blocks_delays_no_other(address: str) -> None:
             assert await client.call("it", "quick") is False
             assert await client.call("it", "at_once") is True
             assert await client.call("it", "on_loop") is True
+            for _ in blocked:
+                assert await asyncio.to_thread(threads.blocked.acquire, timeout=10)
             assert not any(call.done() for call in blocked)
         finally:
             threads.go_on.set()
