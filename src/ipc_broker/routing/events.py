@@ -73,12 +73,14 @@ class Events:
         object_name, topic = event.object_name, event.topic
         if object_name == BROKER_OBJECT:
             self._refuse(peer, event, "permission_denied", "only the broker publishes as 'rob'")
+            self._router.taps.unpublished(event)
             return
         route = self._route((object_name, topic))
         if route is None:
             refusal = topic_refusal(object_name, topic)
             if refusal and peer.prefix:
                 self._refuse(peer, event, *refusal)
+                self._router.taps.unpublished(event)
                 return
             # A seed peer's topic may look like a pattern. It is not kept, so that others are refused all the same.
             route = self.subscriptions.find(object_name, topic, keep=refusal is None)

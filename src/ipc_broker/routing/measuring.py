@@ -121,13 +121,12 @@ class Measures(Observer):
         return answer
 
     def _tap_events(self, behind: Handler) -> Handler:
-        find, events = self._objects.get, self._router.events
+        find = self._objects.get
 
         def publish(peer: Peer, event: Publish, frame: bytes, now: float) -> None:
-            number = events.published
+            name = event.object_name
+            (find(name) or self._of(name)).events += 1  # `unpublished` takes it back where it is refused
             behind(peer, event, frame, now)
-            if events.published != number:  # else it was refused
-                (find(event.object_name) or self._of(event.object_name)).events += 1
 
         return publish
 
@@ -145,6 +144,9 @@ class Measures(Observer):
         self._of(object_name)
         if object_name in self._objects:
             self._unanswered[object_name] = self._unanswered.get(object_name, 0) + 1
+
+    def unpublished(self, event: Publish) -> None:
+        self._of(event.object_name).events -= 1
 
     def willed(self, owner: Peer, event: Publish, count: int, now: float) -> None:
         self._of(event.object_name).events += 1

@@ -53,6 +53,9 @@ class Observer:
 
     def cancelled(self, caller: Peer, pending: PendingCall, now: float) -> None: ...
 
+    def unpublished(self, event: Publish) -> None:
+        """What a peer wanted to publish was refused."""
+
     def willed(self, owner: Peer, event: Publish, count: int, now: float) -> None:
         """A last will was published; `count` subscribers got it, or will."""
 
@@ -83,6 +86,10 @@ class Taps:
         for observer in self.observers:
             handlers |= observer.handlers(handlers)
         self._handlers |= handlers
+
+    def unpublished(self, event: Publish) -> None:
+        for observer in self.observers:
+            observer.unpublished(event)
 
     # The watchers
 
