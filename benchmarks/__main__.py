@@ -25,6 +25,7 @@ from .patterns import Patterns
 from .payloads import Payloads
 from .processes import BenchmarkFailed, Bus, Processes
 from .report import Environment, Report
+from .restricted import Restricted
 from .watching import Watching
 
 PAIRS = 15
@@ -60,6 +61,7 @@ def benchmarks(rounds: int, *, quick: bool) -> list[Benchmark]:
         Payloads("large", "1 MiB payloads, MB/s both ways"),
         Payloads("stream", "items/s of a stream"),
         Patterns(),
+        Restricted(),
         Watching(),
         CommandLine(pairs=3 if quick else max(5, -(-PAIRS // rounds))),
         Faults(quick=quick),
@@ -89,7 +91,7 @@ def measure(options: Options) -> Report:
         if not options.only or each.name in options.only
     ]
     skipped: dict[str, str] = {}
-    for kind in (CommandLine, Faults, Watching):
+    for kind in (CommandLine, Faults, Restricted, Watching):
         if (reason := kind.missing()) and any(each.name == kind.name for each in chosen):
             skipped[kind.name] = reason
             chosen = [each for each in chosen if each.name != kind.name]

@@ -100,13 +100,7 @@ class Bus:
         self.folder = folder
         self.address = f"unix://{folder}/bus.sock"
         broker = start_broker(processes, self.address)
-        worker = processes.start([sys.executable, "-m", "benchmarks.calls", "worker", self.address])
-        self._running = [worker, broker]
-        with connect(self.address) as client:
-            try:
-                client.wait_for("math", timeout=PATIENCE)
-            except TimeoutError as error:
-                raise BenchmarkFailed(f"the worker did not start: {error}") from error
+        self._running = [start_worker(processes, self.address), broker]
 
     def stop(self) -> None:
         """Before the processes are left, which would also end it."""
@@ -114,14 +108,30 @@ class Bus:
             self.processes.stop(process)
 
 
+def start_worker(processes: Processes, address: str) -> subprocess.Popen[bytes]:
+    """It serves `math` when this returns."""
+    worker = processes.start([sys.executable, "-m", "benchmarks.calls", "worker", address])
+    with connect(address) as client:
+        try:
+            client.wait_for("math", timeout=PATIENCE)
+        except TimeoutError as error:
+            raise BenchmarkFailed(f"the worker did not start: {error}") from error
+    return worker
+
+
 def start_broker(processes: Processes, address: str, *options: str) -> subprocess.Popen[bytes]:
     """It listens when this returns."""
     broker = processes.start([sys.executable, "-m", "ipc_broker", "--listen", address, "--log-level", "warn", *options])
+    wait_until_it_listens(broker, address)
+    return broker
+
+
+def wait_until_it_listens(broker: subprocess.Popen[bytes], address: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             connect(address).close()
-            return broker
+            return
         except ConnectFailed as error:
             if broker.poll() is not None or time.monotonic() > deadline:
                 raise BenchmarkFailed(f"the broker did not start ({_shown(broker)}): {error}") from error

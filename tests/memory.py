@@ -11,12 +11,13 @@ from typing import Any, Protocol, cast
 
 from msgspec import UNSET
 
-from ipc_broker.config import Limits
+from ipc_broker.config import Limits, Quotas
 from ipc_broker.credentials import Credentials
 from ipc_broker.messages import Error, Invalid
 from ipc_broker.protocol.framing import FrameReader
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
+from ipc_broker.security.principal import OWNER, Principal
 from ipc_broker.session import Session, Settings
 from tests.messages import call, register, subscribe
 from tests.recording import Answer, RecordingServer, RecordingSink
@@ -38,8 +39,15 @@ class End(Protocol):
 class Link:
     """One connection to the router. `takes` False: its transport is full, so that all the rest waits in the outbox."""
 
-    def __init__(self, bus: Bus, end: End, credentials: Credentials = Credentials()) -> None:
-        self.peer: Peer = bus.router.connect(credentials)
+    def __init__(
+        self,
+        bus: Bus,
+        end: End,
+        credentials: Credentials = Credentials(),
+        principal: Principal | None = OWNER,
+        refusal: str = "",
+    ) -> None:
+        self.peer: Peer = bus.router.connect(credentials, bus.now, principal, refusal)
         self.takes = True
         self.open = True  # as the broker sees it
         self._bus = bus
@@ -49,6 +57,7 @@ class Link:
         self._to_end = b""
         self._end_of_input = False
         bus.links[self.peer] = self
+        bus.flush()
 
     def stop_taking(self) -> None:
         self.takes = False
@@ -120,9 +129,9 @@ class Link:
 class Bus:
     """The router and all its links."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:
+    def __init__(self, limits: Limits = Limits(), quotas: Quotas | None = None) -> None:
         self.now = 1000.0
-        self.router = Router(IDENTITY, limits, self.now)
+        self.router = Router(IDENTITY, limits, self.now, quotas=quotas)
         self.links: dict[Peer, Link] = {}
         self.clients: list[Client] = []
 
@@ -187,14 +196,21 @@ class Bus:
 class RawPeer:
     """A peer of a few lines: it sends what the test says, and keeps what comes. Seed's protocol, until `hello`."""
 
-    def __init__(self, bus: Bus, *names: str, credentials: Credentials = Credentials()) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        *names: str,
+        credentials: Credentials = Credentials(),
+        principal: Principal | None = OWNER,
+        refusal: str = "",
+    ) -> None:
         self.bus = bus
         self.ended = False
         self.prefix = ""
         self._outgoing = b""
         self._reader = FrameReader()
         self._frames: list[bytes] = []
-        self.link = Link(bus, self, credentials)
+        self.link = Link(bus, self, credentials, principal, refusal)
         self.peer = self.link.peer
         self.register(*names)
 

@@ -8,7 +8,8 @@ import pytest
 
 from ipc_broker import config
 from ipc_broker.address import DEFAULT_LOCAL, DEFAULT_TCP
-from ipc_broker.config import BrokerConfig, Limits, load_config
+from ipc_broker.config import SECTIONS, BrokerConfig, Limits, Quotas, Tls
+from ipc_broker.config_sources import load_config
 from ipc_broker.errors import ConfigError
 
 WriteFile = Callable[[str], str]
@@ -55,10 +56,10 @@ def test_the_defaults_of_the_limits_are_those_promised() -> None:
     assert limits.outbox > limits.max_frame, "one answer of any size can wait"
 
 
-@pytest.mark.parametrize("kind", [BrokerConfig, Limits])
-def test_every_setting_is_described_where_it_is_declared(kind: type[BrokerConfig | Limits]) -> None:
+@pytest.mark.parametrize("kind", [BrokerConfig, *SECTIONS.values()])
+def test_every_setting_is_described_where_it_is_declared(kind: type[msgspec.Struct]) -> None:
     settings = msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]
-    assert [name for name, schema in settings.items() if "description" not in schema and name != "limits"] == []
+    assert [name for name, schema in settings.items() if "description" not in schema and name not in SECTIONS] == []
 
 
 def test_every_limit_has_its_reason_below_it() -> None:
@@ -135,6 +136,33 @@ def test_each_limit_is_weighed_on_its_own(write_file: WriteFile) -> None:
 def test_a_limit_of_the_environment_outweighs_the_file_s(write_file: WriteFile) -> None:
     file = write_file("[limits]\ncalls = 1")
     assert load_config(file, {"IPC_BROKER_LIMITS_CALLS": "2"}, {}).limits.calls == 2
+
+
+def test_sections_and_lists_come_from_everywhere(write_file: WriteFile) -> None:
+    file = write_file(
+        """
+        allow_users = ["alice", "1001"]
+        policy = "policy.toml"
+        [quotas]
+        calls = 3
+        rate = 5
+        [tls]
+        certificate = "a.pem"
+        """
+    )
+    environ = {"IPC_BROKER_QUOTAS_CALLS": "4", "IPC_BROKER_ALLOW_GROUPS": "ops, dev", "IPC_BROKER_INSECURE": "true"}
+    config = load_config(file, environ, {"tls": {"key": "b.pem"}, "quotas": {"names": 6}, "policy": ""})
+    assert config.quotas == Quotas(calls=4, rate=5, names=6)
+    assert config.tls == Tls(certificate="a.pem", key="b.pem")
+    assert (config.allow_users, config.allow_groups) == (("alice", "1001"), ("ops", "dev"))
+    assert (config.insecure, config.policy) == (True, "")
+
+
+def test_other_defaults_weigh_less_than_anything_that_is_said(write_file: WriteFile) -> None:
+    defaults = {"policy": "default.toml", "tokens": "default.toml", "services": ["default"]}
+    file = write_file('policy = "said.toml"\n')
+    config = load_config(file, {"IPC_BROKER_SERVICES": "said"}, {}, defaults)
+    assert (config.policy, config.tokens, config.services) == ("said.toml", "default.toml", ("said",))
 
 
 def test_an_option_that_was_not_given_is_none_and_changes_nothing() -> None:

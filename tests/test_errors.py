@@ -27,6 +27,7 @@ CODES: list[tuple[str, type[CallError], str]] = [
 ALSO: dict[type[IPCError], type[Exception]] = {
     errors.ConfigError: ValueError,
     errors.ConnectFailed: ConnectionError,
+    errors.UntrustedBroker: ConnectionError,
     errors.ListenFailed: OSError,
     errors.InterfaceMismatch: TypeError,
     errors.DeadlineExceeded: TimeoutError,

@@ -15,10 +15,11 @@ from typing import Any
 import click
 
 from ipc_broker import errors
-from ipc_broker.cli.broker import LIMIT_PREFIX, command
+from ipc_broker.cli.broker import command
 from ipc_broker.cli.details import DETAILS
+from ipc_broker.cli.settings import PREFIXES
 from ipc_broker.cli.words import COMMANDS, OPTIONS, Command, Option
-from ipc_broker.config import ENVIRONMENT_PREFIX
+from ipc_broker.config_sources import ENVIRONMENT_PREFIX
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -60,15 +61,15 @@ def options_of_broker() -> str:
 
 def _setting(option: click.Option) -> Iterator[tuple[str, ...]]:
     name = str(option.name)
-    of_limits = name.startswith(LIMIT_PREFIX)
-    key = name.removeprefix(LIMIT_PREFIX)
-    variable = ENVIRONMENT_PREFIX + f"{'LIMITS_' if of_limits else ''}{key}".upper()
+    section, prefix = next((one for one in PREFIXES.items() if name.startswith(one[1])), ("", ""))
+    key = ".".join(filter(None, (section, name.removeprefix(prefix))))
+    variable = ENVIRONMENT_PREFIX + key.replace(".", "_").upper()
     shown = "" if option.is_flag else f" {option.make_metavar(click.Context(command))}"
     words = f"`{option.opts[0]}{shown}`"
     if name in ("config", "version"):
         yield words, "", "", _sentence(option.help or "")
     else:
-        yield words, f"`{variable}`", f"`limits.{key}`" if of_limits else f"`{key}`", _sentence(option.help or "")
+        yield words, f"`{variable}`", f"`{key}`", _sentence(option.help or "")
 
 
 def every_error() -> str:

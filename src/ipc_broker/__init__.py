@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import PermissionDenied as PermissionDenied
     from .errors import RemoteError as RemoteError
     from .errors import TooLarge as TooLarge
+    from .errors import UntrustedBroker as UntrustedBroker
     from .errors import WorkerLost as WorkerLost
     from .events import Event as Event
     from .events import Gap as Gap
@@ -75,6 +76,7 @@ _HOMES = {
         "PermissionDenied",
         "RemoteError",
         "TooLarge",
+        "UntrustedBroker",
         "WorkerLost",
     ),
 }

@@ -1,9 +1,7 @@
-"""Every setting of the broker, once: command line, environment and file all derive from these two classes."""
+"""Every setting of the broker, once: command line, environment and file all derive from these classes."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,9 +10,8 @@ from msgspec import Meta, Struct
 from .address import DEFAULT_LOCAL, DEFAULT_TCP, parse_address
 from .errors import ConfigError
 
-ENVIRONMENT_PREFIX = "IPC_BROKER_"
-
 LogLevel = Literal["trace", "debug", "info", "warn", "error"]
+LogFormat = Literal["text", "json"]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
@@ -84,6 +81,36 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     who never come back is soon gone."""
 
 
+class Quotas(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all connections of one user may take together. The broker's own user and root have none.
+
+    They keep one user from starving another on a bus for several; each connection has its `Limits` besides.
+    """
+
+    connections: Annotated[Positive, Meta(description="connections of one user at once")] = 256
+    """More than a user has programs, and few enough that 100 users have theirs within the limit of all."""
+    names: Annotated[Positive, Meta(description="objects registered by one user")] = 10_000
+    subscriptions: Annotated[Positive, Meta(description="subscriptions of one user")] = 50_000
+    calls: Annotated[Positive, Meta(description="calls in flight of one user")] = 65_536
+    """These three: as much as one connection may have alone."""
+    queued: Annotated[Positive, Meta(description="bytes that wait for one user's connections")] = 512 * 1024 * 1024
+    """Twice what one connection may leave unread."""
+    rate: Annotated[
+        int, Meta(ge=0, description="calls, events and registrations a second of one user, 0 for any number")
+    ] = 50_000
+    """A third of what a broker can route: beyond, one is not read from until the next second, so that nothing is lost."""
+
+
+class Tls(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `tls://` addresses need. The files are read again when they change."""
+
+    certificate: Annotated[str, Meta(description="file with the broker's certificate and its chain (PEM)")] = ""
+    key: Annotated[str, Meta(description="file with its private key (PEM)")] = ""
+    client_ca: Annotated[
+        str, Meta(description="file with the CA whose certificates clients may show in place of a token (PEM)")
+    ] = ""
+
+
 class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that a broker can be told. Raises ConfigError on an address that makes no sense."""
 
@@ -92,76 +119,48 @@ class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         DEFAULT_TCP,
     )
     log_level: Annotated[LogLevel, Meta(description="how much to log, on stderr")] = "info"
+    log_format: Annotated[LogFormat, Meta(description="how to log: text for people, or a JSON object a line")] = "text"
     grace: Annotated[
         Seconds, Meta(description="seconds that calls in flight may take to end when the broker stops")
     ] = 5.0
     """Half of the ten seconds after which Docker kills what it was to stop."""
+    allow_users: Annotated[
+        tuple[str, ...],
+        Meta(description="user who may use this broker too, by name or number; may be given several times"),
+    ] = ()
+    allow_groups: Annotated[
+        tuple[str, ...], Meta(description="group whose members may use this broker too; may be given several times")
+    ] = ()
+    policy: Annotated[str, Meta(description="file with the rules of who may do what (TOML)")] = ""
+    tokens: Annotated[str, Meta(description="file with the hashes of the tokens that `ipc-broker token` makes")] = ""
+    insecure: Annotated[
+        bool, Meta(description="let whoever reaches a TCP address do everything, also from other machines")
+    ] = False
+    services: Annotated[
+        tuple[str, ...],
+        Meta(description="folder with services that are started on demand; may be given several times"),
+    ] = ()
+    allow_units: Annotated[
+        tuple[str, ...],
+        Meta(description="systemd unit that a program may name with RegisterService; may be given several times"),
+    ] = ()
     limits: Limits = Limits()
+    quotas: Quotas = Quotas()
+    tls: Tls = Tls()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.listen, tuple):  # a list is what people write
-            msgspec.structs.force_setattr(
-                self, "listen", (self.listen,) if isinstance(self.listen, str) else tuple(self.listen)
-            )
+        for name in LISTS:
+            value: Any = getattr(self, name)
+            if not isinstance(value, tuple):  # a list, or one text, is what people write
+                msgspec.structs.force_setattr(self, name, (value,) if isinstance(value, str) else tuple(value))
         if not self.listen:
             raise ConfigError("listen: a broker needs at least one address")
         for text in self.listen:
             parse_address(text)
 
 
-def load_config(file: str | None, environ: Mapping[str, str], options: Mapping[str, object]) -> BrokerConfig:
-    """Settings in order of weight: `options` of the command line, the environment, the TOML file, the defaults.
+LISTS = ("listen", "allow_users", "allow_groups", "services", "allow_units")
+"""The settings that may be given several times."""
 
-    In the environment a setting is `IPC_BROKER_` and its name in capitals, addresses separated by commas, a limit
-    `IPC_BROKER_LIMITS_` and its name; `BROKER_DEBUG` is the log level, as for the Rust crate's broker. Raises ConfigError
-    that names the place.
-    """
-    settings: dict[str, Any] = {}
-    if file is not None:
-        settings = _read_file(file)
-        _convert(settings, BrokerConfig, file)
-    given = {name: value for name, value in options.items() if value is not None}
-    settings = settings | _from_environment(environ, BrokerConfig, settings)
-    if isinstance(limits := given.get("limits"), Mapping):  # single limits, on top of what file and environment say
-        given["limits"] = settings["limits"] | limits
-    return _convert(settings | given, BrokerConfig, "the settings")
-
-
-def _read_file(file: str) -> dict[str, Any]:
-    try:
-        with open(file, "rb") as stream:
-            return tomllib.load(stream)
-    except OSError as error:
-        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is no TOML: {error}") from error
-
-
-def _from_environment(
-    environ: Mapping[str, str], kind: type[Struct], settings: Mapping[str, Any], infix: str = ""
-) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for field in msgspec.structs.fields(kind):
-        if field.type is Limits:
-            inner = settings.get(field.name, {})
-            found[field.name] = inner | _from_environment(environ, Limits, inner, f"{field.name.upper()}_")
-            continue
-        variable = f"{ENVIRONMENT_PREFIX}{infix}{field.name.upper()}"
-        text = environ.get(variable)
-        if field.name == "log_level" and not text:
-            variable, text = "BROKER_DEBUG", environ.get("BROKER_DEBUG")
-        if text:
-            value: object = [part.strip() for part in text.split(",")] if field.name == "listen" else text
-            try:
-                found[field.name] = msgspec.convert(value, field.type, strict=False)
-                kind(**{field.name: found[field.name]})
-            except (msgspec.ValidationError, ConfigError) as error:
-                raise ConfigError(f"{variable}={text!r} in the environment: {error}") from error
-    return found
-
-
-def _convert(settings: Mapping[str, object], kind: type[BrokerConfig], source: str) -> BrokerConfig:
-    try:
-        return msgspec.convert(settings, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from error
+SECTIONS: dict[str, type[Struct]] = {"limits": Limits, "quotas": Quotas, "tls": Tls}
+"""The settings that are tables in a file."""

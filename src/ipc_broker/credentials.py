@@ -10,5 +10,6 @@ class Credentials(Struct, frozen=True):
 
     pid: int | None = None
     uid: int | None = None
+    gid: int | None = None
     address: str = ""
     """Where a TCP connection comes from: `127.0.0.1:54321`."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from .description import ObjectDescription
-from .observation import PAYLOAD, RATE, Inspection, Measurement, Record, TopicState
+from .observation import PAYLOAD, RATE, Inspection, Measurement, Record, ServiceState, TopicState
 
 
 class Rob(Protocol):
@@ -51,6 +51,18 @@ class Rob(Protocol):
 
     async def inspect(self) -> Inspection:
         """What is stuck: calls in flight, who is slow, who was disconnected and why."""
+        ...
+
+    async def services(self) -> list[ServiceState]:
+        """What is started when its object is called, and what has become of it. Only for those who may administer."""
+        ...
+
+    async def startService(self, object: str) -> ServiceState:
+        """Starts it without a call; answers before it has started. Only for those who may administer."""
+        ...
+
+    async def stopService(self, object: str) -> ServiceState:
+        """Stops it, until it is called again; answers before it has ended. Only for those who may administer."""
         ...
 
     async def unregister(self, object_name: str, keep_calls: bool = False) -> bool:

@@ -3,6 +3,7 @@
 IPCError
 ├── ConfigError          (ValueError)       a setting or an address makes no sense
 ├── ConnectFailed        (ConnectionError)  no broker answered at the address
+├── UntrustedBroker      (ConnectionError)  the broker at the address is a stranger's
 ├── ListenFailed         (OSError)          the broker cannot listen at the address
 ├── ClientClosed                            the client was closed before it was used
 ├── NameTaken                               somebody else owns the object's name
@@ -42,6 +43,10 @@ class ConfigError(IPCError, ValueError):
 
 class ConnectFailed(IPCError, ConnectionError):
     """No broker could be reached at the address."""
+
+
+class UntrustedBroker(IPCError, ConnectionError):
+    """What listens at the address is not ours, root's, or that of somebody we trust; nothing was sent to it."""
 
 
 class ListenFailed(IPCError, OSError):

@@ -281,7 +281,8 @@ class Invalid(Struct, frozen=True, gc=False):
 class Hello(Struct, frozen=True, gc=False):
     """The arguments of `rob.hello`, the first message of our clients and workers.
 
-    `session` is the token that this client's previous connection was given, for what it missed since.
+    `session` is the token that this client's previous connection was given, for what it missed since; `token` is one that was
+    made for whoever connects (`ipc-broker token create`).
     """
 
     encodings: tuple[str, ...] = ("json",)
@@ -290,6 +291,7 @@ class Hello(Struct, frozen=True, gc=False):
     name: Name = ""
     pid: Count = 0
     session: Name = ""
+    token: Name = ""
 
 
 class Welcome(Struct, frozen=True, gc=False):

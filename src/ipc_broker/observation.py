@@ -158,9 +158,9 @@ MOST_LISTED = 200
 
 
 class CallState(Struct, frozen=True, omit_defaults=True):
-    """A call in flight. `state` is "waiting for room", "at its worker", "waiting for its caller" (who gives no credit for the
-    stream) or "given up": its caller does not wait any more, but its worker, which takes only so many calls at once, is still
-    at work. `left` is what remains of its timeout, None for ever.
+    """A call in flight. `state` is "waiting for room", "waiting for its service" (to start), "at its worker", "waiting for its
+    caller" (who gives no credit for the stream) or "given up": its caller does not wait any more, but its worker, which takes
+    only so many calls at once, is still at work. `left` is what remains of its timeout, None for ever.
     """
 
     call: str
@@ -211,3 +211,17 @@ class TopicState(Struct, frozen=True, omit_defaults=True):
     topic: str
     subscribers: int = 0
     retained: bool = False
+
+
+class ServiceState(Struct, frozen=True, omit_defaults=True):
+    """A service, as `rob.services` tells: `state` is "stopped", "starting", "running", "stopping" or "failed", for `seconds`."""
+
+    object: str
+    state: str
+    seconds: float = 0.0
+    pid: int | None = None
+    failures: int = 0
+    reason: str = ""
+    """Why it failed last, with the last lines that it has written."""
+    exec: tuple[str, ...] = ()
+    systemd_unit: str = ""

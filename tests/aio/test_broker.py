@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ipc_broker import Broker, BrokerConfig, Event, connect
-from ipc_broker.aio.broker import run_broker
+from ipc_broker.aio.running import run_broker
 from ipc_broker.errors import ConnectFailed, ConnectionLost, IPCError, ListenFailed, WorkerLost
 from ipc_broker.observation import Record
 from tests.aio.bus import RawPeer, broker_at, bus, plain_socket, serving, until

@@ -14,6 +14,7 @@ from ipc_broker.address import Address, parse_address
 from ipc_broker.aio import transport
 from ipc_broker.aio.listening import listen, raise_descriptor_limit
 from ipc_broker.aio.transport import open_connection
+from ipc_broker.destination import Destination
 from ipc_broker.errors import ConfigError, ConnectFailed, ListenFailed
 from tests.aio.bus import until
 
@@ -68,7 +69,7 @@ async def test_bytes_go_both_ways(any_address: Address) -> None:
         return accepted[-1]
 
     listener = await listen(any_address, accept)
-    caller = await open_connection(listener.address, Recorder, 5)
+    caller = await open_connection(Destination(str(listener.address), {}), Recorder, 5)
     caller.transport.write(b"hello")
     await caller.arrived.wait()
     assert (caller.data, accepted[0].data) == (b"hello", b"hello")
@@ -94,12 +95,12 @@ async def test_a_listener_that_was_closed_accepts_no_more_but_keeps_what_it_acce
         return accepted[-1]
 
     listener = await listen(any_address, accept)
-    early = await open_connection(listener.address, Recorder, 5)
+    early = await open_connection(Destination(str(listener.address), {}), Recorder, 5)
     await until(lambda: accepted)
     await accepted[0].made
     listener.close()
     with pytest.raises(ConnectFailed):
-        await open_connection(listener.address, Recorder, 5)
+        await open_connection(Destination(str(listener.address), {}), Recorder, 5)
     early.transport.write(b"still here")
     await early.arrived.wait()
     assert early.data == b"still here"
@@ -113,7 +114,7 @@ async def test_where_nothing_listens_the_error_says_how_to_start_a_broker(any_ad
     where = listener.address
     listener.close()
     with pytest.raises(ConnectFailed) as caught:
-        await open_connection(where, asyncio.Protocol, 5)
+        await open_connection(Destination(str(where), {}), asyncio.Protocol, 5)
     assert str(caught.value).startswith(f"no broker at {where} (")
     assert str(caught.value).endswith(f"); start one with: ipc-broker --listen {where}")
     assert isinstance(caught.value.__cause__, OSError)
@@ -131,23 +132,15 @@ async def test_a_port_in_use_is_told_as_such() -> None:
 async def test_a_host_that_cannot_be_found() -> None:
     nowhere = parse_address("tcp://no-such-host.invalid:5123")
     with pytest.raises(ConnectFailed, match=r"no broker at tcp://no-such-host\.invalid:5123 \(.+\); start one"):
-        await open_connection(nowhere, asyncio.Protocol, 20)
+        await open_connection(Destination(str(nowhere), {}), asyncio.Protocol, 20)
     with pytest.raises(ListenFailed, match=r"cannot listen on tcp://no-such-host\.invalid:5123: .+"):
         await listen(nowhere, asyncio.Protocol)
-
-
-async def test_tls_is_refused_in_both_directions() -> None:
-    tls = parse_address("tls://127.0.0.1:5123")
-    with pytest.raises(ConfigError, match="does not speak TLS yet; use tcp://"):
-        await open_connection(tls, asyncio.Protocol, 5)
-    with pytest.raises(ConfigError, match="does not speak TLS yet; use tcp://"):
-        await listen(tls, asyncio.Protocol)
 
 
 async def test_what_the_platform_lacks_is_refused_with_what_it_has() -> None:
     foreign = parse_address(NOT_HERE)
     with pytest.raises(ConfigError, match=r"use \w+://"):
-        await open_connection(foreign, asyncio.Protocol, 5)
+        await open_connection(Destination(str(foreign), {}), asyncio.Protocol, 5)
     with pytest.raises(ConfigError, match=r"use \w+://"):
         await listen(foreign, asyncio.Protocol)
 
@@ -161,7 +154,7 @@ async def test_the_kernel_giving_up_is_a_failed_connection(
 
     monkeypatch.setattr(transport, "open_unix", give_up)
     with pytest.raises(ConnectFailed, match="unix:///tmp/far"):
-        await open_connection(Address("unix", "/tmp/far"), asyncio.Protocol, timeout)
+        await open_connection(Destination("/tmp/far", {}), asyncio.Protocol, timeout)
 
 
 async def test_connecting_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +163,7 @@ async def test_connecting_that_takes_too_long_is_given_up(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(transport, "open_unix", never)
     with pytest.raises(ConnectFailed, match=r"no broker answered at unix:///tmp/far within 0\.01 s"):
-        await open_connection(Address("unix", "/tmp/far"), asyncio.Protocol, 0.01)
+        await open_connection(Destination("/tmp/far", {}), asyncio.Protocol, 0.01)
 
 
 def test_the_soft_limit_of_descriptors_is_raised() -> None:

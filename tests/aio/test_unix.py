@@ -20,9 +20,9 @@ import fcntl
 
 from ipc_broker.address import Address
 from ipc_broker.aio.listening import listen
-from ipc_broker.aio.unix import peer_credentials
 from ipc_broker.credentials import Credentials
 from ipc_broker.errors import ListenFailed
+from ipc_broker.identity.peer import credentials_of
 
 LISTEN_AND_TELL = (
     "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen();"
@@ -52,7 +52,7 @@ class Accepted(asyncio.Protocol):
         self._told = told
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._told.set_result(peer_credentials(transport))
+        self._told.set_result(credentials_of(transport.get_extra_info("socket")))
         transport.close()
 
 
@@ -190,7 +190,7 @@ async def test_the_kernel_says_who_connected(where: Address) -> None:
     listener = await listen(where, lambda: Accepted(told))
     with socket.socket(socket.AF_UNIX) as caller:
         caller.connect(where.location)
-        assert await told == Credentials(pid=os.getpid(), uid=os.getuid())
+        assert await told == Credentials(pid=os.getpid(), uid=os.getuid(), gid=os.getgid())
     listener.close()
 
 

@@ -34,7 +34,8 @@ def environment(**changes: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("BROKER_", "IPC_BROKER_")) and name not in ("NO_COLOR", "FORCE_COLOR")
     }
-    return own | changes
+    # Whatever lies in the configuration folder of whoever runs the tests is not for these programs.
+    return own | {"XDG_CONFIG_HOME": "/nowhere"} | changes
 
 
 def rob(*words: str, address: str | None = None, stdin: str = "", environ: Mapping[str, str] | None = None) -> Ended:

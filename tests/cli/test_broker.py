@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ipc_broker.cli.children import Child
-from ipc_broker.config import BrokerConfig, Limits
+from ipc_broker.config import SECTIONS, BrokerConfig
 from ipc_broker.sync import connect
 from ipc_broker.version import VERSION
 from tests.cli.programs import BROKER, PATIENCE, Ended, broker_at, environment, rob, run, start_broker
@@ -159,10 +159,11 @@ def test_help_has_every_setting_with_its_description() -> None:
     ended = run(*BROKER, "--help", environ=environment(COLUMNS="200"))
     assert ended.status == 0
     for name in BrokerConfig.__struct_fields__:
-        if name != "limits":
+        if name not in SECTIONS:
             assert f"--{name.replace('_', '-')} " in ended.output
-    for name in Limits.__struct_fields__:
-        assert f"--limit-{name.replace('_', '-')} " in ended.output
+    for section, prefix in (("limits", "limit"), ("quotas", "quota"), ("tls", "tls")):
+        for name in SECTIONS[section].__struct_fields__:
+            assert f"--{prefix}-{name.replace('_', '-')} " in ended.output
     assert "calls in flight of one connection" in " ".join(ended.output.split())
 
 

@@ -9,6 +9,8 @@ Besides:
 
 - `NAME has FEATURE...` makes the connection with these features of hello, among them an encoding if it is not JSON.
 - `broker has LIMIT NUMBER...`, before all else, sets limits.
+- `broker denies USER ACTION TARGET`: by the rule "an example". The connection of that name is that user's.
+- The names that begin with `stranger` have to show a token.
 - `NAME ends` breaks the connection, `NAME half-closes` ends what it sends.
 - `NAME is closed`, `NAME is not read`, `NAME is read`: what the broker does with the connection now.
 - `broker stops` and waits for the calls in flight, `broker ends` for no longer.
@@ -29,6 +31,8 @@ from ipc_broker.protocol.encodings import ENCODINGS
 from ipc_broker.protocol.framing import HEADER_SIZE, FrameReader, write_length
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
+from ipc_broker.security.policy_file import parse_policy
+from ipc_broker.security.principal import OWNER, Principal
 from tests.seed.frames import Json
 
 IDENTITY = Identity(version="0.1.0", epoch="8f14e45fceea167a", pid=4711)
@@ -40,6 +44,7 @@ class Conversation:
         self._router = Router(IDENTITY, Limits(), self._now)
         self._peers: dict[str, Peer] = {}
         self._heard: dict[Peer, deque[Json]] = {}
+        self._users: set[str] = set()
 
     def replay(self, text: str) -> None:
         for line in text.splitlines():
@@ -60,6 +65,12 @@ class Conversation:
             case "broker", "has", limits:
                 assert not self._peers, f"too late: {line}"
                 self._router = Router(IDENTITY, _limits(limits.split()), self._now)
+            case "broker", "denies", what:
+                user, action, target = what.split()
+                rule = f'[[rule]]\nname = "an example"\neffect = "deny"\nusers = "{user}"\n{action} = "{target}"\n'
+                policy = parse_policy(f'default = "allow"\n{rule}', "policy.toml")
+                self._router.gatekeeper.replace_policy(policy, self._now)
+                self._users.add(user)
             case "broker", "stops", "":
                 self._router.say_goodbye("the broker stops")
             case "broker", "ends", "":
@@ -95,10 +106,12 @@ class Conversation:
 
     def _connect(self, name: str, features: Iterable[str]) -> Peer:
         number = len(self._peers) + 1
-        peer = self._peers[name] = self._router.connect(Credentials(pid=100 + number))
+        principal = Principal(1000, name) if name in self._users else OWNER
+        who = None if name.startswith("stranger") else principal
+        peer = self._peers[name] = self._router.connect(Credentials(pid=100 + number), self._now, who)
         self._heard[peer] = deque()
         self._listen()
-        if not name.startswith(("new", "rust")):
+        if not name.startswith(("new", "rust", "stranger")):
             encodings = [feature for feature in features if feature in ENCODINGS] or ["json"]
             args: Json = {"encodings": list(encodings), "features": list(features), "name": name}
             hello = {"call_id": "0", "object_name": "rob", "method": "hello", "args": args}

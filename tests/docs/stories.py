@@ -8,8 +8,8 @@ are played in order, in a folder and against a broker of their own, which all pr
 - A `python` block that begins with `# test_NAME.py` is run by pytest at once, and has to pass. What it imports of the files
   saved before counts as run.
 - In a `console` block the lines behind `$ ` are run. What is shown below them is all that they print; times, durations,
-  addresses, and the numbers of processes and connections may differ. A command fails if and only if a line begins with its
-  name and a colon.
+  addresses, tokens, users, and the numbers of processes and connections may differ. A command fails if and only if a line
+  begins with its name and a colon, or `policy check` says that somebody may not do it.
 - `<!-- keeps running -->` above a `console` block: its one command runs on until the story ends. The next block comes
   when the first line that is shown was printed, or, with `<!-- keeps running, serves NAME -->`, when that object is
   registered. All that is shown must have been printed when the story ends, in that order; what it logs may stand between.
@@ -51,6 +51,9 @@ _DIFFERS = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"), "TIME"),
     (re.compile(f"{_ADDRESS}(?:, {_ADDRESS})*"), "ADDRESS"),
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "TIME"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"), "TIME"),
+    (re.compile(r"\bipcb_[0-9a-f]{12}_[0-9a-f]{64}\b"), "TOKEN"),
+    (re.compile(r"\buser '[\w-]+' (?=may )"), "SOMEBODY "),
     (re.compile(r" +\d+(?:\.\d+)? [mµ]s"), " DURATION"),
     (re.compile(r"\b(process|connection) \d+"), r"\1 NUMBER"),
 )
@@ -176,6 +179,7 @@ class _Story:
             status = child.wait(PATIENCE)
             _compare(command, child.said, block)
         told = any(line.startswith(f"{shlex.split(command.line)[0]}: ") for line in command.shown)
+        told |= "policy check" in command.line and " may not " in command.shown[-1]
         assert bool(status) == told, f"{block.where}: {command.line} ended with status {status}"
 
     def _start_and_wait(self, block: Block) -> None:

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 
 from ipc_broker import events, messages
+from ipc_broker.activation.definition import parse_service
 from ipc_broker.config import BrokerConfig
 from ipc_broker.messages import Invalid, Message
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.encodings import ENCODINGS
 from ipc_broker.protocol.framing import HEADER_SIZE, SEED_MAX_FRAME, write_length
+from ipc_broker.security.policy_file import parse_policy
 from tests.docs.blocks import DOCUMENTS, ONLY_SHOWN, ROOT, Block, blocks_of, blocks_of_kind
 from tests.docs.conversations import Conversation
 from tests.docs.stories import play, stories
@@ -108,7 +110,12 @@ def test_a_body_shown_is_a_message_with_all_its_fields(block: Block) -> None:
 
 @blocks("toml")
 def test_settings_shown_are_settings(block: Block) -> None:
-    assert msgspec.convert(tomllib.loads(block.text), BrokerConfig) != BrokerConfig()
+    if "[[rule]]" in block.text:
+        assert parse_policy(block.text, block.where).rules
+    elif block.text.startswith("# services/"):
+        parse_service(block.text, block.where)
+    else:
+        assert msgspec.convert(tomllib.loads(block.text), BrokerConfig) != BrokerConfig()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -10,7 +10,7 @@ from ipc_broker import __all__ as public_names
 from ipc_broker.cli.broker import command
 from ipc_broker.cli.details import DETAILS
 from ipc_broker.cli.words import COMMANDS, OPTIONS
-from ipc_broker.config import BrokerConfig, Limits
+from ipc_broker.config import SECTIONS, BrokerConfig
 from tests.docs.blocks import DOCUMENTS, ROOT
 from tools.pages import GENERATED, on_page_markdown
 
@@ -34,9 +34,10 @@ def test_every_setting_of_the_broker_is_there_in_its_three_forms() -> None:
     shown = page("reference/ipc-broker.md")
     options = re.findall(r"^\| `--([a-z-]+)", shown, re.MULTILINE)
     assert options == [option.opts[0].removeprefix("--") for option in command.params]
-    for field in (set(BrokerConfig.__struct_fields__) - {"limits"}) | set(Limits.__struct_fields__):
-        name = f"limits_{field}" if field in Limits.__struct_fields__ else field
-        assert f"| `IPC_BROKER_{name.upper()}` | `{name.replace('limits_', 'limits.')}` |" in shown
+    keys = [field for field in BrokerConfig.__struct_fields__ if field not in SECTIONS]
+    keys += [f"{name}.{field}" for name, section in SECTIONS.items() for field in section.__struct_fields__]
+    for key in keys:
+        assert f"| `IPC_BROKER_{key.replace('.', '_').upper()}` | `{key}` |" in shown
 
 
 def test_an_option_without_a_value_is_shown_without_one() -> None:

@@ -13,7 +13,16 @@ from tests.docs.test_tables import tables
 
 RELIABILITY = ROOT / "docs" / "reliability.md"
 
-SECTIONS = ["Calls", "Events", "Names", "Connections", "Bad input", "Programs of the Rust crate", "Figures"]
+SECTIONS = [
+    "Calls",
+    "Events",
+    "Names",
+    "Connections",
+    "Bad input",
+    "Who may do what",
+    "Programs of the Rust crate",
+    "Figures",
+]
 PROMISES = [row for rows in tables(RELIABILITY, "| promise | tests |") for row in rows]
 
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ipc_broker import description, messages
-from ipc_broker.config import Limits
+from ipc_broker.config import Limits, Quotas
 from ipc_broker.errors import CallError, call_error
 from ipc_broker.messages import Hello, Message, Welcome
 from ipc_broker.protocol.connection import Connection, Role
@@ -18,6 +18,7 @@ from ipc_broker.protocol.encodings import JSON
 from ipc_broker.routing import backpressure, calls, driver, retained, router, sessions
 from ipc_broker.routing.names import MODES
 from ipc_broker.routing.subscriptions import OVERFLOWS
+from ipc_broker.security.policy_file import WrittenRule
 from ipc_broker.session import streams, subscriptions
 from ipc_broker.session.settings import FEATURES
 from tests.docs.blocks import ROOT, blocks_of
@@ -26,6 +27,7 @@ from tests.test_layers import DOOR, LEVEL_0, MAY_IMPORT
 
 README = ROOT / "README.md"
 PROTOCOL = ROOT / "docs" / "protocol.md"
+SECURITY = ROOT / "docs" / "security.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 _NAME = re.compile(r"`([^`]+)`")
@@ -173,6 +175,18 @@ def test_limits() -> None:
         f"`{name}`": str(value) for name, value in msgspec.structs.asdict(Limits()).items()
     }
     assert f"with their names and {retained.ENTRY_SIZE} for each" in flat(PROTOCOL)
+
+
+def test_quotas() -> None:
+    rows = table(SECURITY, "| quota | default | of one user, over all connections | over it |")
+    assert {row[0]: row[1] for row in rows} == {
+        f"`{name}`": str(value) for name, value in msgspec.structs.asdict(Quotas()).items()
+    }
+
+
+def test_fields_of_a_policy() -> None:
+    rows = table(SECURITY, "| field | what it is about |")
+    assert [row[0].strip("`") for row in rows] == fields(WrittenRule)
 
 
 def test_limits_that_are_no_settings() -> None:

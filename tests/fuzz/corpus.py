@@ -85,6 +85,7 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "encoding": ("msgpack", "json", "cbor"),
     "epoch": ("e", "f", ""),
     "version": ("1.2.3",),
+    "token": ("",),
     "session": ("", "e-7"),
     "payload": (0, 1, 4096, 2**53 - 1),
     "rate": (0, 1, 1000, 2**53 - 1),

@@ -10,6 +10,7 @@ from typing import Any
 from ipc_broker.errors import CallError
 from ipc_broker.messages import Error
 from ipc_broker.protocol.codec import Decoded
+from ipc_broker.routing.peer import Peer
 from tests.fuzz.inputs import Input
 
 _CODES = {"without a code"} | {kind.code for kind in CallError.__subclasses__()} | {"name_taken"}
@@ -27,6 +28,8 @@ class Coverage:
         """The errors that were sent meanwhile, by their code."""
         self.ends: Counter[str] = Counter()
         """What became of the fuzzed connection, and of the words."""
+        self.standings: Counter[str] = Counter()
+        """Who the fuzzed peer of a router was."""
         self._fuzzing = False
 
     def played(self, given: Input) -> None:
@@ -42,9 +45,20 @@ class Coverage:
         finally:
             self._fuzzing = False
 
-    def count_messages(self, brain: Any) -> None:
-        """Of a router or a session, from now on."""
-        brain._handlers = _Counted(brain._handlers, self)
+    def count_messages(self, session: Any) -> None:
+        """From now on."""
+        session._handlers = _Counted(session._handlers, self)
+
+    @contextmanager
+    def counting(self, peer: Peer) -> Iterator[None]:
+        """While a router is given what comes from the peer. What it may say afterwards may be handled by others."""
+        handlers, counted = peer.handlers, _Counted(peer.handlers, self)
+        peer.handlers = counted
+        try:
+            yield
+        finally:
+            if peer.handlers is counted:
+                peer.handlers = handlers
 
     def taken(self, kind: type) -> None:
         if self._fuzzing:
@@ -57,7 +71,7 @@ class Coverage:
 
     def report(self) -> str:
         lines = []
-        for title in ("inputs", "changes", "messages", "refusals", "ends"):
+        for title in ("inputs", "changes", "messages", "refusals", "standings", "ends"):
             counter: Counter[str] = getattr(self, title)
             counts = ", ".join(f"{name} {count:,}" for name, count in counter.most_common())
             lines.append(f"{title}: {counts}")
@@ -68,9 +82,10 @@ class _Counted(dict[type, Any]):
     """The handlers of a brain; each look for one is a message."""
 
     def __init__(self, handlers: dict[type, Any], coverage: Coverage) -> None:
-        super().__init__(handlers)
+        super().__init__()
+        self._handlers = handlers
         self._coverage = coverage
 
     def __getitem__(self, kind: type) -> Any:
         self._coverage.taken(kind)
-        return super().__getitem__(kind)
+        return self._handlers[kind]

@@ -10,6 +10,7 @@ from ipc_broker.messages import Call, EventCredit, Message, Publish, RegisterObj
 from ipc_broker.protocol.encodings import JSON, MSGPACK
 from ipc_broker.routing.driver import FEATURES
 from tests.fuzz import corpus
+from tests.fuzz.standing import TOKEN
 
 STATES = ("before hello", "seed", "json", "msgpack")
 GHOST, FUZZED = 7, 8
@@ -43,6 +44,7 @@ def _scene(*, seed: bool) -> corpus.Scene:
             "subscription": (1, 2, 3, 4, 5, 6),
             "id": (0, 1, 2, 3, 6, 7),
             "session": (f"epoch-{GHOST}", "epoch-1", ""),
+            "token": (TOKEN, TOKEN[:-1], "ipcb__", ""),
             "prefix": ("8.", "4."),
         },
         ("add", "wait", "stream", "ping"),
@@ -53,13 +55,14 @@ def _scene(*, seed: bool) -> corpus.Scene:
 SEED_SCENE, EXTENDED_SCENE = _scene(seed=True), _scene(seed=False)
 
 
-def hello(encoding: str, name: str, session: str = "") -> Call:
+def hello(encoding: str, name: str, session: str = "", token: str = "") -> Call:
     args = {
         "encodings": [encoding],
         "features": sorted(FEATURES),
         "max_frame": 65_536,
         "name": name,
         "session": session,
+        "token": token,
     }
     return Call("hello", "rob", "hello", JSON.encode_payload(args))
 

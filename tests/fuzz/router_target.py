@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from random import Random
 
-from ipc_broker.config import Limits
+from ipc_broker.config import Limits, Quotas
 from ipc_broker.messages import (
     Call,
     Error,
@@ -28,7 +28,8 @@ from ipc_broker.protocol.framing import HEADER_SIZE
 from ipc_broker.routing.names import Name
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
-from tests.fuzz import corpus, inputs
+from ipc_broker.security.principal import OWNER, Principal
+from tests.fuzz import corpus, inputs, standing
 from tests.fuzz import router_setup as setup
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.inputs import Input
@@ -48,6 +49,9 @@ LIMITS = Limits(
 )
 
 
+QUOTAS = Quotas(connections=5, names=8, subscriptions=8, calls=8, queued=100_000, rate=200)
+
+
 class _Tokens:
     """Tokens of sessions that no input can have guessed, the same in every run."""
 
@@ -62,8 +66,10 @@ class _Tokens:
 class Player:
     """A peer of the router, and its own end of the connection, with which everything that comes is read."""
 
-    def __init__(self, router: Router, coverage: Coverage) -> None:
-        self.peer: Peer = router.connect()
+    def __init__(
+        self, router: Router, coverage: Coverage, now: float, principal: Principal | None = OWNER, refusal: str = ""
+    ) -> None:
+        self.peer: Peer = router.connect(now=now, principal=principal, refusal=refusal)
         self.peer.shell = self
         self.end = Connection(Role.CLIENT, _nothing)
         self.takes = True
@@ -105,8 +111,9 @@ class RouterTarget:
     def __init__(self, coverage: Coverage) -> None:
         self.coverage = coverage
         self.now = 1000.0
-        self.router = router = Router(Identity("1.2.3", "epoch", 4711), LIMITS, self.now, _Tokens())
-        coverage.count_messages(router)
+        self.router = router = Router(Identity("1.2.3", "epoch", 4711), LIMITS, self.now, _Tokens(), QUOTAS)
+        router.gatekeeper.replace_policy(standing.POLICY, self.now)
+        router.gatekeeper.replace_tokens(standing.TOKENS, standing.TODAY, self.now)
         self.caller = self._extended(JSON, "caller")
         self.worker = self._extended(MSGPACK, "worker", RegisterObject("probe"))
         self.listener = self._extended(MSGPACK, "listener", Subscribe("probe", "tick", id=1, credit=setup.MOST_CREDIT))
@@ -144,9 +151,12 @@ class RouterTarget:
             self._leave_ghost()
         router._last_id = setup.FUZZED - 1
         router.calls._last_rewritten = 0
-        fuzzed = Player(router, self.coverage)
+        given_earlier = len(self.seed_partner.given)
+        who = standing.choose(Random(int(way * 2**53) + 1))
+        self.coverage.standings[who] += 1
+        fuzzed = Player(router, self.coverage, self.now, standing.PRINCIPALS[who])
         if state in ("json", "msgpack"):
-            self._say(fuzzed, JSON.encode(setup.hello(state, "fuzzed", f"epoch-{setup.GHOST}")))
+            self._say(fuzzed, JSON.encode(setup.hello(state, "fuzzed", f"epoch-{setup.GHOST}", standing.SHOWN[who])))
         for ours, theirs in zip(setup.SETUP[state], setup.PARTNER_SETUP, strict=True):
             if choices.random() < 0.5:
                 self._say(fuzzed, ours)
@@ -163,6 +173,11 @@ class RouterTarget:
             self._follow(fuzzed)
         if choices.random() < 0.3:
             self._advance(choices.choice((0.06, 0.6, 2.5)))
+        for player in self.players:
+            player.read()
+        standing.check(fuzzed.peer, self.partner.given + self.seed_partner.given[given_earlier:])
+        if choices.random() < 0.2:
+            self._replace_policy(fuzzed)
         if choices.random() < 0.5:
             self._answer_all(self.partner, choices)
             self._answer_all(self.seed_partner, choices)
@@ -188,10 +203,17 @@ class RouterTarget:
     def close(self) -> None:
         """It holds nothing open."""
 
+    def _replace_policy(self, fuzzed: Player) -> None:
+        """By one that allows less, and back."""
+        for policy in (standing.NARROW, standing.POLICY):
+            self.router.gatekeeper.replace_policy(policy, self.now)
+            self._flush(fuzzed)
+            standing.check(fuzzed.peer, [])
+
     # The peers
 
     def _player(self, codec: Codec, *messages: Message) -> Player:
-        player = Player(self.router, self.coverage)
+        player = Player(self.router, self.coverage, self.now)
         self._say(player, b"".join(map(codec.encode, messages)))
         return player
 
@@ -202,7 +224,7 @@ class RouterTarget:
 
     def _leave_ghost(self) -> None:
         self.router._last_id = setup.GHOST - 1
-        ghost = Player(self.router, self.coverage)
+        ghost = Player(self.router, self.coverage, self.now)
         self._say(ghost, JSON.encode(setup.hello("json", "ghost")))
         self._say(ghost, setup.GHOST_SETUP)
         self._disconnect(ghost)
@@ -225,7 +247,8 @@ class RouterTarget:
 
     def _say(self, player: Player, data: bytes) -> None:
         if data and player.peer.reads and player.peer in self.router.peers:
-            self.router.receive(player.peer, data, self.now)
+            with self.coverage.counting(player.peer):
+                self.router.receive(player.peer, data, self.now)
             self._flush()
 
     def _flush(self, also: Player | None = None) -> None:
@@ -298,6 +321,11 @@ class RouterTarget:
         if peer not in self.router.peers or not peer.reads:
             self.coverage.ends["paused" if peer in self.router.peers else "sent away"] += 1
             return
+        if peer.principal is None:
+            self._say(fuzzed, JSON.encode(Call("ping", "rob", "ping", JSON.null)))
+            assert peer not in self.router.peers, f"{peer} is a stranger, and stayed"
+            self.coverage.ends["turned away"] += 1
+            return
         call_id = f"{peer.prefix}ping"
         self._say(fuzzed, peer.connection.codec.encode(Call(call_id, "rob", "ping", peer.connection.codec.null)))
         answers = [one for one in fuzzed.read() if isinstance(one, Result | Error) and one.call_id == call_id]
@@ -335,9 +363,19 @@ class RouterTarget:
         kept = (len(events.retained), events.retained.size, len(events.sessions), len(events.backpressure.full))
         routes = (events.subscriptions.count, events.subscriptions._patterns.count, len(events.subscriptions._literal))
         looking = (len(router.taps.watchers), len(router.observers), router.closed)
+        gatekeeper = router.gatekeeper
+        standing_here = (len(router.accounts), len(gatekeeper._shown), len(gatekeeper._strangers))
         whole = (len(router.peers), len(router.names), calls.in_flight, calls.waiting, router.next_deadline())
         waiting = [(name, len(found.waiting), len(found.members), len(found.standby)) for name, found in _names(router)]
-        return [whole, kept, routes, looking, *waiting, *(_table(player.peer) for player in self.players)]
+        return [
+            whole,
+            kept,
+            routes,
+            looking,
+            standing_here,
+            *waiting,
+            *(_table(player.peer) for player in self.players),
+        ]
 
 
 def _names(router: Router) -> list[tuple[str, Name]]:

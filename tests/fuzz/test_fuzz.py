@@ -16,6 +16,7 @@ from tests.fuzz import runner
 from tests.fuzz.__main__ import main
 from tests.fuzz.router_target import RouterTarget
 from tests.fuzz.runner import Hang, Runner, describe
+from tests.fuzz.standing import PRINCIPALS
 from tests.fuzz.wire import Map, Spelled, to_json, to_msgpack
 
 FIXED = 1
@@ -44,6 +45,7 @@ def test_nothing_that_is_sent_or_typed_does_harm() -> None:
     assert kinds >= {"Invalid", "Call", "Result", "Error", "Item", "Subscribe", "Publish", "RegisterObject", "Cancel"}
     assert kinds >= {"Credit", "EventCredit", "Event", "Subscribed", "Registered", "Pause", "Caller", "Goodbye"}
     assert len(outcome.coverage.inputs) == 4 + 4 + 3 + 2
+    assert set(outcome.coverage.standings) == set(PRINCIPALS)
 
 
 def test_nothing_that_nobody_has_sent_before_does_harm() -> None:

@@ -76,7 +76,7 @@ class Looker:
 
 def handlers_of(router: Router) -> list[object]:
     """What is called for each message on the hot paths."""
-    return [router._handlers[kind] for kind in (Call, Result, Error, Item, Publish)]
+    return [router.handlers[kind] for kind in (Call, Result, Error, Item, Publish)]
 
 
 def original_handlers(router: Router) -> list[object]:

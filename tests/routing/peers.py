@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ipc_broker.messages import Error
+from ipc_broker.security.principal import OWNER, Principal
 from tests.memory import Bus, RawPeer
 from tests.messages import call, error_of
 from tests.seed.frames import Json, Message, frame_of
@@ -40,9 +41,9 @@ def packed(message: dict[str, Any]) -> bytes:
     return frame_of(msgspec.msgpack.encode(message))
 
 
-def json_peer(bus: Bus, *names: str, **hello: Json) -> RawPeer:
+def json_peer(bus: Bus, *names: str, principal: Principal | None = OWNER, **hello: Json) -> RawPeer:
     """A raw peer that has said hello, with all features unless it is told others, and speaks JSON."""
-    peer = RawPeer(bus)
+    peer = RawPeer(bus, principal=principal)
     assert "Result" in peer.hello(**{"features": ALL_FEATURES, **hello})
     peer.register(*names)
     return peer

@@ -39,6 +39,7 @@ def test_hello_is_the_first_message_and_nothing_else_is_sent_before_its_answer()
         "name": "client",
         "pid": 99,
         "session": "",
+        "token": "",
     }
     assert not broker.session.ready
     with pytest.raises(ConnectionLost) as raised:

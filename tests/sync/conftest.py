@@ -12,7 +12,7 @@ import pytest
 
 import ipc_broker.sync.link
 from ipc_broker import Broker, BrokerConfig, Limits
-from ipc_broker.address import Address
+from ipc_broker.destination import Destination
 from ipc_broker.sync import Client, connect
 from ipc_broker.sync.transport import Transport, open_transport
 from tests.seed.broker import SeedBroker
@@ -81,8 +81,8 @@ def transports(monkeypatch: pytest.MonkeyPatch) -> list[FaultyTransport]:
     """The transports of the clients that connect from now on."""
     made: list[FaultyTransport] = []
 
-    def open_faulty(address: Address, timeout: float | None) -> Transport:
-        made.append(FaultyTransport(open_transport(address, timeout)))
+    def open_faulty(destination: Destination, timeout: float | None) -> Transport:
+        made.append(FaultyTransport(open_transport(destination, timeout)))
         return made[-1]
 
     monkeypatch.setattr(ipc_broker.sync.link, "open_transport", open_faulty)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 
 from ..address import Address
@@ -21,6 +22,9 @@ AT_ONCE = 64
 
 RETRY = 0.1
 """Seconds until accepting is tried again after it has failed: soon for people, and next to nothing for the processor."""
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds that somebody who connects over TLS has until that is agreed upon."""
 
 CALM = 1.0
 """Seconds without a failure, since one was accepted, after which all counts as well again: at the limit every place that
@@ -58,12 +62,19 @@ class Acceptor:
     listen.
     """
 
-    def __init__(self, listening: socket.socket, address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
-        """The socket belongs to the acceptor from here."""
+    def __init__(
+        self,
+        listening: socket.socket,
+        address: Address,
+        factory: Callable[[], asyncio.Protocol],
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """The socket belongs to the acceptor from here. `tls` gives the context for the next connection."""
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._address = address
         self._factory = factory
+        self._tls = tls
         self._connecting: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -149,7 +160,7 @@ class Acceptor:
 
     def _take(self, accepted: socket.socket) -> None:
         try:
-            if self._address.scheme == "tcp":
+            if self._address.scheme in ("tcp", "tls"):
                 for option in _TCP_OPTIONS:
                     accepted.setsockopt(*option)
         except OSError:  # some systems refuse these where the peer has gone already
@@ -163,10 +174,16 @@ class Acceptor:
 
     async def _connect(self, accepted: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._factory, accepted)
+            if self._tls is None:
+                await self._loop.connect_accepted_socket(self._factory, accepted)
+            else:
+                await self._loop.connect_accepted_socket(
+                    self._factory, accepted, ssl=self._tls(), ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+                )
         except OSError as error:
             accepted.close()
-            logger.warning("a connection at %s came to nothing: %s", self._address, error.strerror or error)
+            reason = error.strerror or str(error) or "it was closed"
+            logger.warning("a connection at %s came to nothing: %s", self._address, reason)
 
     def _tell_failure(self, error: OSError) -> None:
         if self._calm is not None:

@@ -8,21 +8,25 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from ..address import parse_address
+from ..activation.definition import unit_of
+from ..activation.folders import read_services
+from ..address import Address, parse_address
 from ..config import BrokerConfig
-from ..credentials import Credentials
 from ..errors import IPCError
 from ..protocol.connection import State
 from ..routing.peer import Peer
 from ..routing.router import Identity, Router
+from ..tls import ServerContext
 from ..version import VERSION
-from .listening import Listener, listen, raise_descriptor_limit
-from .signals import on_stop_signal
-from .transport import WRITE_CHUNK
-from .unix import peer_credentials
+from .gate import Gate
+from .inherited import InheritedSocket, is_at
+from .launching import ProcessLauncher
+from .listening import Listener, ListenFor, listen, raise_descriptor_limit
+from .permissions import LOOK_EVERY, Permissions
+from .transport import WRITE_CHUNK, write_at_once
 
 logger = logging.getLogger("ipc_broker")
 
@@ -31,6 +35,10 @@ _CLOSING = State.CLOSING
 
 LINGER = 2.0
 """Seconds that a peer has to take what was queued for it when its connection is closed."""
+
+MOST_UNHEARD = 100
+"""Connections at once that were turned away and are left open until their peer has said something, or for `LINGER`: a client
+whose hello finds a closed connection fails before it reads why. Beyond, that is given up: these take descriptors."""
 
 
 class Broker:
@@ -42,10 +50,24 @@ class Broker:
     `start` and `close` do the same by hand; `serve` runs until it is cancelled or `stop` is called.
     """
 
-    def __init__(self, config: BrokerConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig | None = None,
+        *,
+        sockets: Sequence[InheritedSocket] = (),
+        optional_services: Sequence[str] = (),
+    ) -> None:
+        """`sockets` listen already, at addresses of `config.listen`. `optional_services` are folders of services that need
+        not be there. Raises ConfigError where its files, policy, tokens or services, make no sense.
+        """
         self.config = config if config is not None else BrokerConfig()
+        self._sockets = sockets
+        self._optional_services = optional_services
+        self._definitions = read_services(self.config.services, optional_services)
+        self._launcher: ProcessLauncher | None = None
         self._listeners: list[Listener] = []
         self._connections: set[_PeerProtocol] = set()
+        self._unheard: set[_PeerProtocol] = set()
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -54,6 +76,14 @@ class Broker:
         self._at_once = False
         self._router: Router | None = None
         self.time = time.monotonic  # until it is known which loop it is
+        self._gate = Gate(self.config)
+        self._permissions = Permissions(self.config)
+        self._access = ListenFor(
+            others=bool(self.config.allow_users or self.config.allow_groups), other_machines=self.config.insecure
+        )
+        uses_tls = any(text.startswith("tls:") for text in self.config.listen)
+        self._tls = ServerContext(self.config.tls).current if uses_tls else None
+        self._look: asyncio.TimerHandle | None = None
 
     @property
     def addresses(self) -> list[str]:
@@ -79,14 +109,58 @@ class Broker:
         self.closing = self._at_once = False
         identity = Identity(version=VERSION, epoch=os.urandom(8).hex(), pid=os.getpid())
         self.time = _precise_time(asyncio.get_running_loop())
-        self._router = Router(identity, self.config.limits, self.time(), lambda: os.urandom(12).hex())
+        self._router = Router(
+            identity, self.config.limits, self.time(), lambda: os.urandom(12).hex(), self.config.quotas
+        )
+        self._permissions.tell(self._router, self.time())
         try:
             for text in self.config.listen:
-                self._listeners.append(await listen(parse_address(text), lambda: _PeerProtocol(self)))
+                self._listeners.append(await self._listen(parse_address(text)))
         except BaseException:
             await self._stop_listening()
             raise
+        self._look_at_tokens()
+        self._open_services(self._router)
         logger.info("ipc-broker %s listens on %s", VERSION, ", ".join(self.addresses))
+
+    async def _listen(self, address: Address) -> Listener:
+        inherited = next((one.listening for one in self._sockets if is_at(one.address, address)), None)
+        return await listen(address, lambda: _PeerProtocol(self), self._tls, self._access, inherited)
+
+    def _open_services(self, router: Router) -> None:
+        where = _address_for_services([listener.address for listener in self._listeners])
+        router.services.launcher = self._launcher = ProcessLauncher(router.services, where, self.time, self.flush)
+        self._tell_services(router, self.config)
+        if self._definitions:
+            logger.info("%d services can be started", len(self._definitions))
+
+    def _tell_services(self, router: Router, config: BrokerConfig) -> None:
+        router.services.allow_units = frozenset(map(unit_of, config.allow_units))
+        router.services.replace(self._definitions, self.time())
+
+    def reload(self, config: BrokerConfig | None = None) -> None:
+        """Policy, tokens and services anew, those of another configuration where one is given; all else stays as it is.
+
+        Raises ConfigError; then all are as they were.
+        """
+        config = self.config if config is None else config
+        now = self.time()
+        definitions = read_services(config.services, self._optional_services)
+        self._permissions.reload(self.router, config, now)
+        self._definitions = definitions
+        self._tell_services(self.router, config)
+        logger.info("%d services can be started", len(definitions))
+        self.flush(now)
+        if self._look is None:
+            self._look_at_tokens()
+
+    def _look_at_tokens(self) -> None:
+        self._look = None
+        if self._permissions.has_tokens:
+            self._look = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look_at_tokens)
+            now = self.time()
+            self._permissions.look(self.router, now)
+            self.flush(now)
 
     def stop(self) -> None:
         """Makes `serve` return, after which the broker has to be closed."""
@@ -102,7 +176,7 @@ class Broker:
     async def close(self) -> None:
         """Listens no more, lets the calls in flight end for up to `grace` seconds, writes what is queued, and closes all.
 
-        Its clients are told first (`Goodbye`).
+        Its clients are told first (`Goodbye`). The processes of services that it has started end last.
         """
         self.closing = True
         await self._stop_listening()
@@ -112,13 +186,18 @@ class Broker:
         for connection in list(self._connections):
             connection.abort()
         await self._wait_until(lambda: not self._connections, None)
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._launcher is not None:
+            await self._launcher.close()
+        for timer in (self._timer, self._look):
+            if timer is not None:
+                timer.cancel()
 
     def close_at_once(self) -> None:
         """Makes `close` wait for nobody, also one that waits already."""
         self._at_once = True
         self._idle.set()
+        if self._launcher is not None:
+            self._launcher.kill()
 
     async def __aenter__(self) -> Broker:
         await self.start()
@@ -158,7 +237,8 @@ class Broker:
     # What the connections tell
 
     def joined(self, protocol: _PeerProtocol, transport: asyncio.Transport) -> Peer:
-        peer = self.router.connect(_who_is_at(transport), self.time())
+        entry = self._gate.entry(transport)
+        peer = self.router.connect(entry.credentials, self.time(), entry.principal, entry.refusal)
         peer.shell = protocol
         self._connections.add(protocol)
         return peer
@@ -166,8 +246,15 @@ class Broker:
     def left(self, protocol: _PeerProtocol, peer: Peer, now: float) -> None:
         self.router.disconnect(peer, now)
         self._connections.discard(protocol)
+        self._unheard.discard(protocol)
         self.flush(now)
         self._idle.set()
+
+    def may_wait_for_words(self, protocol: _PeerProtocol) -> bool:
+        """Whether a connection that was turned away may stay open until something has come over it."""
+        if len(self._unheard) < MOST_UNHEARD and not self.closing:
+            self._unheard.add(protocol)
+        return protocol in self._unheard and not self.closing
 
     def flush(self, now: float) -> None:
         """After every batch: each peer that something was queued for is written once."""
@@ -209,29 +296,34 @@ class _PeerProtocol(asyncio.Protocol):
         self._time = broker.time
         self._writable = True
         self._reading = True
+        self._heard = False
         self._lingering: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        # None: uvloop then writes at once instead of at the end of the loop's turn.
-        self._transport.set_write_buffer_limits(high=0)
+        self._is_tls = write_at_once(self._transport)
         self._peer = self._broker.joined(self, self._transport)
         if self._broker.closing:  # it was accepted in the last moment
             self._transport.close()
-        elif self._peer.closing:  # there are too many
+        elif self._router.woken:  # it is one too many, or may not come in, or not be read from yet
             self._broker.flush(self._time())
 
     def data_received(self, data: bytes) -> None:
         now = self._time()
+        if not self._heard:
+            self._heard = True
+            if self._peer.closing:
+                self.update(now)
         self._router.receive(self._peer, bytes(data), now)  # Windows' Proactor loop gives a bytearray
         self._broker.flush(now)
 
     def eof_received(self) -> bool:
         """Keeps the connection open for what is still to be written; `update` closes it."""
         now = self._time()
+        self._heard = True
         self._router.end_of_input(self._peer, now)
         self._broker.flush(now)
-        return True
+        return not self._is_tls
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._lingering is not None:
@@ -264,22 +356,12 @@ class _PeerProtocol(asyncio.Protocol):
         if connection.state is _CLOSING:
             if self._lingering is None:  # what waits with the transport may not be taken either
                 self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
-            if not connection.queued:
+            was_let_in = peer.principal is not None
+            if not connection.queued and (was_let_in or self._heard or not self._broker.may_wait_for_words(self)):
                 self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
-
-
-def _who_is_at(transport: asyncio.Transport) -> Credentials:
-    credentials: Credentials | None = transport.get_extra_info("credentials")
-    if credentials is not None:  # in memory
-        return credentials
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):  # no TCP connection; or one that is over
-        return peer_credentials(transport)
-    host, port = name[:2]
-    return Credentials(address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 def _precise_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
@@ -287,19 +369,9 @@ def _precise_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
 
 
-async def run_broker(config: BrokerConfig, ready: asyncio.Future[Broker] | None = None) -> None:
-    """A broker until SIGINT or SIGTERM; then it closes, at once when a second one comes. Raises ListenFailed."""
-    broker = Broker(config)
-
-    def on_signal() -> None:
-        if broker.stopping:
-            logger.info("stopping at once")
-            broker.close_at_once()
-        broker.stop()
-
-    with on_stop_signal(on_signal):
-        async with broker:
-            if ready is not None:
-                ready.set_result(broker)
-            await broker.serve()
-            logger.info("stopping")
+def _address_for_services(addresses: Sequence[Address]) -> str:
+    """Where those connect whom this broker starts: on this machine, in private if that can be."""
+    order = ("unix", "pipe", "tcp", "tls", "memory")
+    nearest = min(addresses, key=lambda address: order.index(address.scheme))
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    return str(Address(nearest.scheme, everywhere.get(nearest.location, nearest.location), nearest.port))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 from msgspec import Raw
 
-from ..address import resolve_address
 from ..context import inherit
+from ..destination import Destination
 from ..errors import ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
 from ..session import BROKER_OBJECT, Agreement
@@ -49,14 +49,15 @@ class Client:
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Destination | None = None,
         *,
         name: str = "",
         on_connect: Notified | None = None,
         on_disconnect: Notified | None = None,
     ) -> None:
         callbacks = ConnectionCallbacks(on_connect, on_disconnect)
-        self.link = Link(resolve_address(address, os.environ), name, callbacks)
+        destination = address if isinstance(address, Destination) else Destination(address, os.environ)
+        self.link = Link(destination, name, callbacks)
         self._undrained = False  # whether something was published since the last drain
         self._losses = 0  # connections that had been lost when the first of it was published
 

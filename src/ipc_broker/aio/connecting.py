@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+import os
+from collections.abc import Collection, Generator
+from typing import TYPE_CHECKING, Any
 
+from ..destination import Destination
 from .callbacks import Notified
 from .client import Client
+
+if TYPE_CHECKING:
+    from ..tls import TlsOption
 
 
 def connect(
@@ -14,6 +19,9 @@ def connect(
     *,
     timeout: float | None = 5.0,
     name: str = "",
+    token: str | None = None,
+    tls: TlsOption | None = None,
+    trust_users: Collection[str] | None = None,
     on_connect: Notified | None = None,
     on_disconnect: Notified | None = None,
 ) -> Connecting:
@@ -23,8 +31,13 @@ def connect(
     ConnectFailed when nothing listens there, after `timeout` seconds when nothing answers. `name` is shown to people.
     `on_connect` and `on_disconnect`, functions or coroutine functions without arguments, are called for each connection,
     the first included, and for its end, whatever ends it; one at a time.
+
+    `token` was made for whoever connects by `ipc-broker token` (default: `BROKER_TOKEN`); `tls` is the CA of a tls:// broker, a
+    file or an SSLContext (default: `BROKER_CA`, then the system's). The broker must be run by this user, by root, or by one of
+    `trust_users` (default: `BROKER_TRUST`): UntrustedBroker otherwise, before anything is sent.
     """
-    return Connecting(Client(address, name=name, on_connect=on_connect, on_disconnect=on_disconnect), timeout)
+    destination = Destination(address, os.environ, token=token, tls=tls, trust_users=trust_users)
+    return Connecting(Client(destination, name=name, on_connect=on_connect, on_disconnect=on_disconnect), timeout)
 
 
 class Connecting:

@@ -9,15 +9,25 @@ import math
 import os
 from typing import Protocol, cast
 
-from ..address import Address
 from ..deadlines import BUCKET_SECONDS
-from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, IPCError, Overloaded
+from ..destination import Destination
+from ..errors import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    IPCError,
+    Overloaded,
+    PermissionDenied,
+    UntrustedBroker,
+)
 from ..forking import disown_in_children, give_up
 from ..messages import Error, Invalid, Welcome
 from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
 from .callbacks import ConnectionCallbacks
+from .link_protocol import LinkProtocol
 from .transport import WRITE_CHUNK, open_connection
 
 logger = logging.getLogger("ipc_broker")
@@ -39,10 +49,12 @@ CLOSE_TIMEOUT = 1.0
 class Link:
     """Carries bytes between a `Session` and the broker at `address`. Belongs to the loop it is opened on."""
 
-    def __init__(self, address: Address, name: str, callbacks: ConnectionCallbacks) -> None:
-        self.address = address
+    def __init__(self, destination: Destination, name: str, callbacks: ConnectionCallbacks) -> None:
+        self.address = destination.address
+        self.destination = destination
         self.name = name
-        self.session = Session(nonce=os.urandom(8).hex(), settings=Settings(name=name, pid=os.getpid()))
+        settings = Settings(name=name, pid=os.getpid(), token=destination.token)
+        self.session = Session(nonce=os.urandom(8).hex(), settings=settings)
         self.session.on_notice = self._log_notice
         self.session.on_pause = self._paused
         self.session.on_goodbye = self._goodbye
@@ -56,12 +68,13 @@ class Link:
         self.subscriptions: set[Ends] = set()
         self._was_forked = False
         self._callbacks = callbacks
-        self._protocol: _LinkProtocol | None = None
+        self._protocol: LinkProtocol | None = None
         self._stops = False  # the broker has said goodbye
         self._waiting = 0  # for a connection
         self._reconnecting: asyncio.Task[None] | None = None
         self._backoff = backoff()
         self._opened_at = 0.0
+        self._let_in = False  # by a broker, once
         self._ready = asyncio.Event()
         self._writable = asyncio.Event()
         self._resumed = asyncio.Event()
@@ -79,12 +92,12 @@ class Link:
         disown_in_children(self)
 
     async def open(self, timeout: float | None) -> None:
-        """One attempt. Raises ConnectFailed."""
+        """One attempt. Raises ConnectFailed, UntrustedBroker, PermissionDenied."""
         self.loop = asyncio.get_running_loop()
         opened: asyncio.Future[Welcome | None] = self.loop.create_future()
         try:
             async with asyncio.timeout(timeout):
-                await open_connection(self.address, lambda: _LinkProtocol(self, opened), None)
+                await open_connection(self.destination, lambda: LinkProtocol(self, opened), None)
                 await opened
         except BaseException as error:
             accepted = "accepts connections but did not answer" if self._protocol is not None else "did not answer"
@@ -94,16 +107,23 @@ class Link:
                 raise ConnectFailed(f"{self.address} {accepted} within {timeout:g} s") from error
             if isinstance(error, ConnectionLost):
                 raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
+            if isinstance(error, Overloaded):
+                raise ConnectFailed(f"{self.address} takes no more connections: {error}") from error
             raise
 
     async def open_patiently(self) -> None:
-        """Tries until there is a broker, for ever."""
+        """Tries until there is a broker, for ever. Where one has let us in before, also when it does not do so now.
+
+        Raises PermissionDenied, UntrustedBroker.
+        """
         told = False
         for delay in self._backoff:
             await asyncio.sleep(delay)
             try:
                 await self.open(ANSWER_TIMEOUT)
-            except ConnectFailed as error:
+            except (ConnectFailed, PermissionDenied, UntrustedBroker) as error:
+                if not self._let_in and not isinstance(error, ConnectFailed):
+                    raise
                 if not told:
                     logger.warning("%s; waiting for it", error)
                     told = True
@@ -279,7 +299,7 @@ class Link:
 
     # What the protocol tells
 
-    def made(self, protocol: _LinkProtocol, opened: asyncio.Future[Welcome | None]) -> None:
+    def made(self, protocol: LinkProtocol, opened: asyncio.Future[Welcome | None]) -> None:
         if self.closed or opened.done():
             protocol.transport.abort()
             return
@@ -293,6 +313,7 @@ class Link:
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
         if not opened.cancelled() and opened.exception() is None and self.session.opened:
             self._opened_at = self.loop.time()
+            self._let_in = True
             if self.session.ready:  # it may have said goodbye already
                 self._ready.set()
             self._callbacks.connected()
@@ -302,7 +323,7 @@ class Link:
             if deadline is not None and deadline < self.next_timer:
                 self.arm_timer(deadline)
 
-    def lost(self, protocol: _LinkProtocol, error: Exception | None) -> None:
+    def lost(self, protocol: LinkProtocol, error: Exception | None) -> None:
         if protocol is not self._protocol:
             return
         was_open = self.session.opened
@@ -338,7 +359,7 @@ class Link:
         logger.info("the broker at %s says goodbye%s", self.address, f" ({reason})" if reason else "")
         self.loop.call_later(GOODBYE_PATIENCE, self._end_late, self._protocol)
 
-    def _end_late(self, protocol: _LinkProtocol | None) -> None:
+    def _end_late(self, protocol: LinkProtocol | None) -> None:
         if protocol is self._protocol:
             self._end(f"it was not closed within {GOODBYE_PATIENCE:g} s after the broker's goodbye")
 
@@ -349,39 +370,3 @@ class Link:
                 self._end(f"what came is no message: {notice.reason}")
         else:
             logger.warning("the broker refused: %s", notice.message)
-
-
-class _LinkProtocol(asyncio.Protocol):
-    """One connection of a link."""
-
-    transport: asyncio.Transport
-
-    def __init__(self, link: Link, opened: asyncio.Future[Welcome | None]) -> None:
-        self._link = link
-        self._opened = opened
-        self.ended = asyncio.Event()
-        self.peer_name = link.name  # for tests in memory
-        self._receive = link.session.receive_data
-
-    @property
-    def parting(self) -> bool:
-        return self._link.parting
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        # None: uvloop then writes at once instead of at the end of the loop's turn, which keeps the broker waiting.
-        self.transport.set_write_buffer_limits(high=0)
-        self._link.made(self, self._opened)
-
-    def data_received(self, data: bytes) -> None:
-        self._receive(bytes(data))  # Windows' Proactor loop gives a bytearray
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended.set()
-        self._link.lost(self, exc)
-
-    def pause_writing(self) -> None:
-        self._link.writable(False)
-
-    def resume_writing(self) -> None:
-        self._link.writable(True)

@@ -7,15 +7,16 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from ..address import Address
-from ..errors import ListenFailed
+from ..errors import ConfigError, ListenFailed
+from ..identity.sock_diag import is_loopback
 from .accepting import BACKLOG, Acceptor, listen_failed
 from .memory import MemoryListener
-from .transport import no_tls
 from .unix import listen_unix
 
 
@@ -31,36 +32,74 @@ class Listener(Protocol):
         """Returns when all that was accepted before `close` has its protocol."""
 
 
-async def listen(address: Address, factory: Callable[[], asyncio.Protocol]) -> Listener:
-    """Raises ListenFailed, which says who is in the way; ConfigError where the platform lacks the transport."""
+class ListenFor(NamedTuple):
+    """Who is to be able to connect at all: other users of this machine, and over bare TCP other machines."""
+
+    others: bool = False
+    other_machines: bool = False
+
+
+_OWN_USER = ListenFor()
+
+
+async def listen(
+    address: Address,
+    factory: Callable[[], asyncio.Protocol],
+    tls: Callable[[], ssl.SSLContext] | None = None,
+    whom: ListenFor = _OWN_USER,
+    inherited: socket.socket | None = None,
+) -> Listener:
+    """`tls` gives the context for the next connection of a tls:// address. An `inherited` socket listens there already; its
+    file is not the broker's.
+
+    Raises ListenFailed, which says who is in the way; ConfigError where the platform lacks the transport, or where it would
+    let in whoever can reach it.
+    """
+    if inherited is not None:
+        if address.scheme == "tcp" and not whom.other_machines:
+            _require_loopback(address, address.location)
+        return _SocketListener([inherited], address, factory, tls if address.scheme == "tls" else None)
     try:
         match address.scheme:
             case "unix":
-                return await listen_unix(address, factory)
+                return await listen_unix(address, factory, 0o666 if whom.others else 0o600)
             case "tcp":
-                return await _TcpListener.start(address, factory)
+                return await _SocketListener.start(address, factory, None, loopback_only=not whom.other_machines)
             case "pipe":
                 return await _PipeListener.start(address, factory)
             case "memory":
                 return MemoryListener(address, factory)
             case "tls":
-                raise no_tls(address)
+                return await _SocketListener.start(address, factory, tls)
     except ListenFailed:
         raise
     except OSError as error:
         raise listen_failed(address, error) from error
 
 
-class _TcpListener:
-    def __init__(self, sockets: list[socket.socket], address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
+class _SocketListener:
+    def __init__(
+        self,
+        sockets: list[socket.socket],
+        address: Address,
+        factory: Callable[[], asyncio.Protocol],
+        tls: Callable[[], ssl.SSLContext] | None,
+    ) -> None:
         self.address = address
-        self._acceptors = [Acceptor(listening, address, factory) for listening in sockets]
+        self._acceptors = [Acceptor(listening, address, factory, tls) for listening in sockets]
 
     @classmethod
-    async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol]) -> _TcpListener:
-        sockets = await _bind_all(address)
+    async def start(
+        cls,
+        address: Address,
+        factory: Callable[[], asyncio.Protocol],
+        tls: Callable[[], ssl.SSLContext] | None,
+        *,
+        loopback_only: bool = False,
+    ) -> _SocketListener:
+        sockets = await _bind_all(address, loopback_only)
         port = sockets[0].getsockname()[1]
-        return cls(sockets, Address("tcp", address.location, port), factory)
+        return cls(sockets, Address(address.scheme, address.location, port), factory, tls)
 
     def close(self) -> None:
         for acceptor in self._acceptors:
@@ -71,8 +110,18 @@ class _TcpListener:
             await acceptor.wait_closed()
 
 
-async def _bind_all(address: Address) -> list[socket.socket]:
-    """A socket for each address of the host, all of them with one port. Raises OSError."""
+def _require_loopback(address: Address, host: str) -> None:
+    """Raises ConfigError."""
+    if not is_loopback(host):
+        raise ConfigError(
+            f"{address}: other machines could connect there ({host}), and nobody knows who they are: listen on"
+            " tls:// instead and give a token to each (ipc-broker token create NAME), or let everybody in who can"
+            " reach it (--insecure)"
+        )
+
+
+async def _bind_all(address: Address, loopback_only: bool) -> list[socket.socket]:
+    """A socket for each address of the host, all of them with one port. Raises OSError, ConfigError."""
     found = await asyncio.get_running_loop().getaddrinfo(
         address.location, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -80,7 +129,9 @@ async def _bind_all(address: Address) -> list[socket.socket]:
     failure = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     with contextlib.ExitStack() as undo:
         for family, where in dict.fromkeys((info[0], info[4]) for info in found):
-            host, port, *rest = where
+            host, port, *rest = cast(tuple[Any, ...], where)
+            if loopback_only:
+                _require_loopback(address, host)
             if sockets and not port:
                 port = sockets[0].getsockname()[1]
             try:

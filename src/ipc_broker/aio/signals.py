@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM as a function call on the event loop, on every platform."""
+"""Signals as function calls on the event loop: Ctrl-C and SIGTERM on every platform, SIGHUP where there is one."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -36,3 +37,38 @@ def on_stop_signal(stop: Callable[[], None]) -> Iterator[None]:
         finally:
             for number, previous in replaced:
                 signal.signal(number, previous)
+
+
+@contextlib.contextmanager
+def on_hangup_signal(reload: Callable[[], None], stop: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, SIGHUP calls `reload`; or `stop`, when it came because the terminal was closed."""
+    if sys.platform == "win32":
+        yield
+    else:
+        has_terminal = _has_terminal()
+
+        def on_hangup() -> None:
+            if has_terminal and not _has_terminal():
+                stop()
+            else:
+                reload()
+
+        loop = asyncio.get_running_loop()
+        previous = signal.getsignal(signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, previous)
+
+
+if sys.platform != "win32":
+
+    def _has_terminal() -> bool:
+        """A terminal that was closed cannot be opened any more."""
+        try:
+            os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        except OSError:
+            return False
+        return True

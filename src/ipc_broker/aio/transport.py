@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from ..address import Address
-from ..errors import ConfigError, ConnectFailed
+from ..destination import Destination
+from ..errors import ConfigError, ConnectFailed, UntrustedBroker
 from .memory import open_memory
 from .unix import open_unix
 
@@ -18,9 +20,19 @@ WRITE_CHUNK = 256 * 1024
 """Bytes handed to a transport at once."""
 
 
-async def open_connection(address: Address, factory: Callable[[], AnyProtocol], timeout: float | None) -> AnyProtocol:
+def write_at_once(transport: asyncio.Transport) -> bool:
+    """Makes it say when it has not written all; and whether that is over TLS, where an end of input is the end of all."""
+    is_tls = transport.get_extra_info("sslcontext") is not None
+    # 0 means for uvloop to write at once instead of at the end of the loop's turn, and for asyncio's TLS never to go on.
+    transport.set_write_buffer_limits(high=1 if is_tls else 0)
+    return is_tls
+
+
+async def open_connection(
+    destination: Destination, factory: Callable[[], AnyProtocol], timeout: float | None
+) -> AnyProtocol:
     """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport."""
-    loop = asyncio.get_running_loop()
+    loop, address = asyncio.get_running_loop(), destination.address
     try:
         async with asyncio.timeout(timeout):
             match address.scheme:
@@ -33,7 +45,9 @@ async def open_connection(address: Address, factory: Callable[[], AnyProtocol], 
                 case "memory":
                     protocol = open_memory(address, factory)
                 case "tls":
-                    raise no_tls(address)
+                    _, protocol = await loop.create_connection(
+                        factory, address.location, address.port, ssl=destination.ssl_context
+                    )
     except TimeoutError as error:
         if timeout is None or error.errno is not None:  # the kernel gave up, not we
             raise connect_failed(address, error) from error
@@ -45,14 +59,17 @@ async def open_connection(address: Address, factory: Callable[[], AnyProtocol], 
     return protocol
 
 
-def connect_failed(address: Address, error: OSError) -> ConnectFailed:
+def connect_failed(address: Address, error: OSError) -> ConnectFailed | UntrustedBroker:
     """What a person reads who has no broker running."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return UntrustedBroker(
+            f"the certificate of {address} is not to be trusted ({error.verify_message}): nothing was sent. Name the CA that"
+            " has signed it with tls=FILE, or BROKER_CA"
+        )
+    if isinstance(error, ssl.SSLError):
+        return ConnectFailed(f"{address} speaks no TLS that we can use ({error.reason or error})")
     reason = error.strerror or str(error)
     return ConnectFailed(f"no broker at {address} ({reason}); start one with: ipc-broker --listen {address}")
-
-
-def no_tls(address: Address) -> ConfigError:
-    return ConfigError(f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface")
 
 
 if sys.platform == "win32":

@@ -8,14 +8,13 @@ import logging
 import os
 import socket
 import stat
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ..address import Address
-from ..credentials import Credentials
 from ..errors import ConfigError, ListenFailed
+from ..identity.peer import credentials_of
 from .accepting import BACKLOG, Acceptor, listen_failed
 
 logger = logging.getLogger("ipc_broker")
@@ -33,11 +32,8 @@ if sys.platform == "win32":
     async def open_unix(address: Address, factory: Callable[[], AnyProtocol]) -> AnyProtocol:
         raise _no_unix(address)
 
-    async def listen_unix(address: Address, factory: Callable[[], asyncio.Protocol]) -> UnixListener:
+    async def listen_unix(address: Address, factory: Callable[[], asyncio.Protocol], mode: int = 0o600) -> UnixListener:
         raise _no_unix(address)
-
-    def peer_credentials(transport: asyncio.BaseTransport) -> Credentials:
-        return Credentials()
 
     def _no_unix(address: Address) -> ConfigError:
         return ConfigError(f"{address}: Windows' Python has no Unix sockets; use pipe://NAME or tcp://127.0.0.1:5123")
@@ -57,15 +53,21 @@ else:
         _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, address.location)
         return protocol
 
-    async def listen_unix(address: Address, factory: Callable[[], asyncio.Protocol]) -> UnixListener:
-        """Raises ListenFailed, which names the process that listens there already; OSError."""
-        return await UnixListener.start(address, factory)
+    async def listen_unix(address: Address, factory: Callable[[], asyncio.Protocol], mode: int = 0o600) -> UnixListener:
+        """Who has no right to write to a file of this `mode` cannot connect.
+
+        Raises ListenFailed, which names the process that listens there already; OSError.
+        """
+        return await UnixListener.start(address, factory, mode)
 
     class UnixListener:
         """Watches the socket's file too: when that is lost, nobody can connect any more, and nothing else would tell."""
 
-        def __init__(self, listening: socket.socket, address: Address, factory: Callable[[], asyncio.Protocol]) -> None:
+        def __init__(
+            self, listening: socket.socket, address: Address, factory: Callable[[], asyncio.Protocol], mode: int
+        ) -> None:
             self.address = address
+            self._mode = mode
             self._loop = asyncio.get_running_loop()
             self._file = _file_at(address.location)
             self._acceptor = Acceptor(listening, address, factory)
@@ -75,8 +77,8 @@ else:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 
         @classmethod
-        async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol]) -> UnixListener:
-            return cls(_listen_at(address), address, factory)
+        async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol], mode: int) -> UnixListener:
+            return cls(_listen_at(address, mode), address, factory, mode)
 
         def close(self) -> None:
             """Its file goes with it; another's, which may have come in its place, stays."""
@@ -107,7 +109,7 @@ else:
             """Raises OSError."""
             self._in_the_way = found
             self._try_at = self._loop.time() + ASK_EVERY
-            self._acceptor.move_to(_listen_at(self.address))
+            self._acceptor.move_to(_listen_at(self.address, self._mode))
             self._file = _file_at(self.address.location)
             if not self._trouble:
                 logger.warning("somebody removed the socket of %s: there is a new one now", self.address)
@@ -125,14 +127,6 @@ else:
                     "the socket of %s is gone, and nobody can connect there for now: %s", self.address, trouble
                 )
 
-    def peer_credentials(transport: asyncio.BaseTransport) -> Credentials:
-        """Who is at the other end of a Unix socket, as the kernel says; empty for other transports."""
-        connected: socket.socket | None = transport.get_extra_info("socket")
-        if sys.platform == "linux" and connected is not None and connected.family == socket.AF_UNIX:
-            pid, uid, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return Credentials(pid=pid, uid=uid)
-        return Credentials()
-
     def _file_at(path: str) -> tuple[int, int] | None:
         """Which file it is, None when there is none. While a socket listens, no other file gets the numbers of its own.
 
@@ -144,11 +138,11 @@ else:
             return None
         return found.st_dev, found.st_ino
 
-    def _listen_at(address: Address) -> socket.socket:
+    def _listen_at(address: Address, mode: int) -> socket.socket:
         """Raises OSError; ListenFailed, which names the process that listens there already."""
         with _starting_in(os.path.dirname(address.location) or "."):
             _remove_stale_socket(address)
-            listening = _bind_private(address.location)
+            listening = _bind(address.location, mode)
             try:
                 # Within the lock: one that is bound and does not listen yet looks stale.
                 listening.listen(BACKLOG)
@@ -185,7 +179,7 @@ else:
     def _owner_of(connected: socket.socket) -> str:
         if sys.platform != "linux":
             return "another broker"
-        pid, _, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid = credentials_of(connected).pid
         try:
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                 return f"process {pid} ({file.read().strip()})"
@@ -205,10 +199,10 @@ else:
         finally:
             os.close(descriptor)
 
-    def _bind_private(path: str) -> socket.socket:
-        """A listening socket's file that only its owner can connect to, from its first moment."""
+    def _bind(path: str, mode: int) -> socket.socket:
+        """The socket's file has this mode from its first moment."""
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
+        mask = os.umask(0o777 & ~mode)
         try:
             listening.bind(path)
         except BaseException:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from msgspec.structs import replace
 
 from ..description import Interface
+from ..destination import Destination
 from ..errors import ClientClosed, IPCError, NameTaken
 from ..interface import Method, SharedObject, method_of, methods_of
 from ..messages import Call
@@ -20,6 +22,9 @@ from .callbacks import Notified
 from .client import Client
 from .executor import Executor
 from .signals import on_stop_signal
+
+if TYPE_CHECKING:
+    from ..tls import TlsOption
 
 logger = logging.getLogger("ipc_broker")
 
@@ -55,10 +60,14 @@ class Worker:
         *,
         name: str = "",
         threads: int = 64,
+        token: str | None = None,
+        tls: TlsOption | None = None,
+        trust_users: Collection[str] | None = None,
         on_connect: Notified | None = None,
         on_disconnect: Notified | None = None,
     ) -> None:
-        self.client = Client(address, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
+        destination = Destination(address, os.environ, token=token, tls=tls, trust_users=trust_users)
+        self.client = Client(destination, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
         self._executor = Executor(self.client.link, threads)
         self._objects: dict[str, object] = {}
         self._registered_as: dict[str, tuple[str, int]] = {}  # mode and concurrency of each

@@ -1,30 +1,31 @@
-"""`ipc-broker`: the settings of BrokerConfig as options, and a broker that runs until it is stopped."""
+"""`ipc-broker`: a broker that runs until it is stopped, and what keeps its policy, tokens and services in order."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, NoReturn
 
 import click
-import msgspec
-from msgspec import Meta, Struct
 
-from ..aio.broker import run_broker
-from ..config import BrokerConfig, Limits, load_config
+from ..activation.folders import seed_folder
+from ..aio.running import run_broker
+from ..config import BrokerConfig
 from ..errors import ConfigError, ListenFailed
 from ..version import VERSION
-from .output import log_to_stderr, use_utf8, write_note
-from .render import render_message
-
-WRONG_USAGE, CANNOT_LISTEN = 2, 3
-LIMIT_PREFIX = "limit_"
+from .checking import check
+from .fail import CANNOT_LISTEN, WRONG_USAGE, fail
+from .install import install
+from .log_lines import log_to_stderr
+from .output import use_utf8
+from .policy import policy
+from .settings import options, settings_of, title_of
+from .tokens import token
 
 _HELP = """\
-The broker of the bus that lets the programs on this machine talk. It runs until Ctrl-C or SIGTERM.
+The broker of the bus that lets the programs on this machine talk. Without a command it runs until Ctrl-C or SIGTERM.
 
 Every option can also stand in the environment (IPC_BROKER_GRACE, IPC_BROKER_LIMITS_CALLS) or in a TOML file:
 
@@ -34,8 +35,25 @@ Every option can also stand in the environment (IPC_BROKER_GRACE, IPC_BROKER_LIM
     [limits]
     calls = 1000
 
-An option weighs more than the environment, the environment more than the file.
+An option weighs more than the environment, the environment more than the file. Where nothing else is said, config.toml,
+policy.toml, tokens.toml and services/ in the configuration folder are used, as far as they are there
+($XDG_CONFIG_HOME/ipc-broker or ~/.config/ipc-broker). On SIGHUP policy, tokens and
+services are read again.
 """
+
+
+class _Group(click.Group):
+    """Its many options stand under several titles."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.format_commands(ctx, formatter)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for one in self.get_params(ctx):
+            if (record := one.get_help_record(ctx)) is not None:
+                sections.setdefault(title_of(one), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def main() -> NoReturn:
@@ -44,25 +62,24 @@ def main() -> NoReturn:
     raise AssertionError("click ends the process")
 
 
-def _run(config: str | None, **options: Any) -> None:
-    limits = {
-        name.removeprefix(LIMIT_PREFIX): options.pop(name) for name in list(options) if name.startswith(LIMIT_PREFIX)
-    }
-    options["listen"] = options["listen"] or None
-    given_limits = {name: value for name, value in limits.items() if value is not None}
+@click.pass_context
+def _run(context: click.Context, /, **given: Any) -> None:
+    context.obj = given  # for the commands: which files they are about
+    if context.invoked_subcommand is not None:
+        return
     try:
-        settings = load_config(config, os.environ, options | {"limits": given_limits})
-        log_to_stderr(settings.log_level)
-        _serve(settings)
+        settings = settings_of(given)
+        log_to_stderr(settings.log_level, settings.log_format)
+        _serve(settings, lambda: settings_of(given))
     except ConfigError as error:
-        _fail(error, WRONG_USAGE)
+        fail(error, WRONG_USAGE)
     except ListenFailed as error:
-        _fail(error, CANNOT_LISTEN)
+        fail(error, CANNOT_LISTEN)
 
 
-def _serve(settings: BrokerConfig) -> None:
+def _serve(settings: BrokerConfig, reread: Callable[[], BrokerConfig]) -> None:
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run_broker(settings))
+        runner.run(run_broker(settings, reread=reread, optional_services=(seed_folder(),)))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -76,55 +93,30 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-def _fail(error: Exception, status: int) -> NoReturn:
-    write_note(f"ipc-broker: {render_message(str(error))}")
-    sys.exit(status)
-
-
-# Options out of the fields
-
-
-def _options(kind: type[Struct], prefix: str = "") -> list[click.Parameter]:
-    return [_option(field, prefix) for field in msgspec.structs.fields(kind) if field.type is not Limits]
-
-
-def _option(field: msgspec.structs.FieldInfo, prefix: str) -> click.Option:
-    hint, metas = _without_metas(field.type)
-    description = " ".join(meta.description for meta in metas if meta.description)
-    is_list = get_origin(hint) is tuple
-    default = ", ".join(field.default) if is_list else str(field.default)
-    return click.Option(
-        [f"--{(prefix + field.name).replace('_', '-')}", prefix + field.name],
-        type=_parameter_type(get_args(hint)[0] if is_list else hint),
-        multiple=is_list,
-        metavar="ADDRESS" if is_list else None,
-        help=f"{description}  [default: {default}]",
-    )
-
-
-def _parameter_type(hint: Any) -> click.Choice[str] | type:
-    """Ranges are left to BrokerConfig, which checks the file and the environment too."""
-    return click.Choice(get_args(hint)) if get_origin(hint) is Literal else hint
-
-
-def _without_metas(hint: Any) -> tuple[Any, list[Meta]]:
-    if get_origin(hint) is not Annotated:
-        return hint, []
-    inner, *metas = get_args(hint)
-    return inner, [meta for meta in metas if isinstance(meta, Meta)]
-
-
-command = click.Command(
+command = _Group(
     "ipc-broker",
     help=_HELP,
+    invoke_without_command=True,
     callback=_run,
     params=[
-        click.Option(["--config"], metavar="FILE", help="settings in TOML"),
-        *_options(BrokerConfig),
-        *_options(Limits, LIMIT_PREFIX),
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=lambda context, _, wanted: _tell_version(context) if wanted else None,
+            help="show the version",
+        ),
+        *options(),
     ],
+    commands=[token, policy, check, install],
+    subcommand_metavar="[COMMAND]",
 )
-command = click.version_option(VERSION, message="%(prog)s %(version)s")(command)
+
+
+def _tell_version(context: click.Context) -> None:
+    click.echo(f"ipc-broker {VERSION}")
+    context.exit()
 
 
 if __name__ == "__main__":

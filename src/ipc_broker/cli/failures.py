@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import CallError, ConfigError, ConnectFailed, InvalidArgs, IPCError, RemoteError
+from ..errors import CallError, ConfigError, ConnectFailed, InvalidArgs, IPCError, RemoteError, UntrustedBroker
 from .output import OutputFailed, write_note
 from .words import Command, UsageError
 
@@ -37,6 +37,8 @@ def report(error: Exception, command: Command | None, *, as_json: bool) -> int |
             code, status = "config", WRONG_USAGE
         case ConnectFailed():
             code, status = "connect_failed", NO_BROKER
+        case UntrustedBroker():
+            code, status = "untrusted_broker", NO_BROKER
         case CallError():
             code, status = error.code, FAILED
         case TimeoutError() | CountNotReached():

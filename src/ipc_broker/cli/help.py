@@ -13,6 +13,7 @@ SECTIONS = {
     "See what happens": ("monitor", "top", "why"),
     "Serve": ("serve", "mock"),
     "Keep and play again": ("record", "replay"),
+    "Services": ("services", "start", "stop"),
     "The broker": ("ping", "bench", "demo"),
     "The shell": ("completion",),
 }

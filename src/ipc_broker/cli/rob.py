@@ -99,6 +99,12 @@ def _run(request: Request) -> int:
             from .calling import send as run
         case "listen":
             from .listening import listen as run
+        case "services":
+            from .services import services as run
+        case "start":
+            from .services import start as run
+        case "stop":
+            from .services import stop as run
         case "list":
             from .calling import list_objects as run
         case "ping":

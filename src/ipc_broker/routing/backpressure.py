@@ -65,6 +65,10 @@ class Backpressure:
         if publisher.overrun > OVERRUN:
             self._stop_reading(publisher)
 
+    def holds(self, publisher: Peer) -> bool:
+        """Whether it is not to be read from because of the feeds that it publishes to."""
+        return bool(publisher.waits_for) and ("flow" not in publisher.features or publisher.overrun > OVERRUN)
+
     def taken(self, feed: Feed, missed: int, now: float) -> bool:
         """The subscriber, which had missed so many, took something; whether its lag has ended with that."""
         if not feed.full:
@@ -125,7 +129,7 @@ class Backpressure:
                 if publisher.paused:
                     publisher.paused = False
                     publisher.connection.send(Resume())
-                if not publisher.reads:
+                if not publisher.reads and not publisher.throttled:
                     publisher.reads = True
                     self._woken.append(publisher)
         feed.blocks.clear()

@@ -57,8 +57,7 @@ class Calls:
                 or len(peer.calls) >= router.limits.calls
                 or call.headers
             ):
-                self._check(peer, call, name)
-            assert name is not None
+                name = self._checked(peer, call, name, now)
             registration = name.sole if name.sole is not None or name.waiting else name.pick()
             pending = PendingCall(
                 peer, registration, call_id, call_id, name, call.method, call.timeout_ms, call.credit, now
@@ -70,17 +69,17 @@ class Calls:
         except Refusal as refusal:
             self._refuse(peer, call, refusal.code, str(refusal), now, delivered="no")
             return
+        if call.credit:
+            pending.streams = True
         peer.calls[call_id] = pending
         self.in_flight += 1
         if call.timeout_ms:
             pending.deadline = now + call.timeout_ms / 1000
             pending.bucket = self.deadlines.add(pending, pending.deadline)
 
-    def _check(self, peer: Peer, call: Call, name: Name | None) -> None:
-        """Raises Refusal where something is wrong with it."""
+    def _checked(self, peer: Peer, call: Call, name: Name | None, now: float) -> Name:
+        """Where it goes, or waits until its service has started. Raises Refusal where something is wrong with it."""
         limits = self._router.limits
-        if name is None:
-            raise Refusal("no_such_object", f"No such object '{call.object_name}'")
         if call.call_id in peer.calls:
             raise Refusal("invalid_args", f"the call id {call.call_id!r} is in flight; use a new one for each call")
         if not call.call_id.startswith(peer.prefix):
@@ -92,6 +91,11 @@ class Calls:
             size = sum(len(key) + len(value) for key, value in call.headers.items())
             if size > MOST_HEADERS:
                 raise Refusal("too_large", f"the headers have {size} characters, over the limit of {MOST_HEADERS}")
+        if name is None and (service := self._router.services.find(call.object_name)) is not None:
+            name = service.expect_call(now)
+        if name is None:
+            raise Refusal("no_such_object", f"No such object '{call.object_name}'")
+        return name
 
     def _wait(self, pending: PendingCall, call: Call, frame: bytes) -> None:
         name, limits = pending.name, self._router.limits
@@ -330,11 +334,11 @@ class Calls:
     # Calls that wait for room
 
     def give_waiting(self, name: Name, now: float) -> None:
-        """Something has changed: gives as many as there is room for now; refuses all when nobody serves the name."""
+        """Something has changed: gives as many as there is room for now; refuses all when nobody will serve the name."""
         waiting = name.waiting
         while waiting:
             registration = name.pick()
-            if registration is None and name.members:
+            if registration is None and name.lasts:
                 return
             pending, (call, frame) = waiting.popitem(last=False)
             caller = pending.caller
@@ -355,6 +359,11 @@ class Calls:
                 self._refuse(caller, pending, refusal.code, str(refusal), now, delivered="no")
                 self._router.after_answer(caller, now)
 
+    def refuse_waiting(self, name: Name, code: str, message: str, now: float) -> None:
+        """Nobody will serve the name."""
+        for pending in list(name.waiting):
+            self.fail(pending, code, message, now, delivered="no")
+
     def handle_timer(self, now: float) -> None:
         for pending in self.deadlines.expired(now):
             pending.bucket = None
@@ -362,4 +371,6 @@ class Calls:
             message = (
                 f"'{pending.object_name}' did not answer '{pending.method}' within {pending.timeout_ms / 1000:g} s"
             )
+            if pending.registration is None and not pending.name.members:
+                message += ": its service has not started yet"
             self.fail(pending, "deadline_exceeded", message, now, delivered=delivered)

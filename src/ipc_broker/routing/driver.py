@@ -13,18 +13,21 @@ from msgspec import Raw, Struct
 from ..description import EncodedDescription, Interface
 from ..driver import Rob
 from ..messages import Call, Goodbye, Hello, Name, Publish, Result, Welcome
-from ..observation import Inspection, Measurement, TopicState, Watch
+from ..observation import Inspection, Measurement, ServiceState, TopicState, Watch
 from ..protocol.encodings import ENCODINGS
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..protocol.payload import Unsendable, reason_of
 from ..remote import remote_methods
 from ..schemas import interface_of
+from ..security.policy import Action
+from .gatekeeper import NotAdmitted
 from .inspecting import describe, inspect, topics
 from .measuring import Measures
 from .names import BROKER_OBJECT
 from .patterns import PatternError, topic_refusal
 from .peer import Peer
 from .pending import Refusal, over_limit
+from .service import Service
 from .watching import Watcher
 
 if TYPE_CHECKING:
@@ -88,6 +91,10 @@ class Topics(Struct, forbid_unknown_fields=True):
     object: str = ""
 
 
+class OneService(Struct, forbid_unknown_fields=True):
+    object: str
+
+
 @lru_cache(maxsize=1)
 def own_interface() -> Interface:
     interface = interface_of(Rob, remote_methods(Rob))
@@ -112,6 +119,9 @@ class Driver:
             "topics": self._topics,
             "measure": self._measure,
             "inspect": self._inspect,
+            "services": self._services,
+            "startService": self._start_service,
+            "stopService": self._stop_service,
         }
         self._measures = Measures(router)
         self.calls = 0
@@ -131,6 +141,8 @@ class Driver:
             value = method(peer, call.args, now) if method else None
         except Refused as refused:
             self._refuse(peer, call, refused.code, str(refused))
+        except NotAdmitted as refused:
+            self._router.gatekeeper.turn_away(peer, refused.code, str(refused), now, call.call_id)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             self._refuse(peer, call, "invalid_args", reason_of(error))
         else:
@@ -151,6 +163,7 @@ class Driver:
         return peer.connection.codec.decode_payload(args, kind)
 
     def _hello(self, peer: Peer, args: Raw, now: float) -> tuple[Welcome, Hello]:
+        """Raises Refused, and NotAdmitted for one that may not stay."""
         hello: Hello = self._decode(peer, args, Hello)
         if peer.connection.frames_received != 1:
             raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
@@ -159,6 +172,7 @@ class Driver:
             raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
         if hello.max_frame < SEED_MAX_FRAME:
             raise Refused("invalid_args", f"a peer takes frames of {SEED_MAX_FRAME} bytes at least")
+        self._router.gatekeeper.show_token(peer, hello.token, now)
         identity = self._router.identity
         # Whoever streams must be able to be stopped.
         features = FEATURES if "cancel" in hello.features else FEATURES - {"streams"}
@@ -245,7 +259,8 @@ class Driver:
             return EncodedDescription(BROKER_OBJECT, interface=codec.encode_payload(own_interface()))
         name = self._router.names.find(wish.object)
         if name is None:
-            raise Refused("no_such_object", f"No such object '{wish.object}'")
+            hint = "; its service does not run, and a call starts it" if self._router.services.find(wish.object) else ""
+            raise Refused("no_such_object", f"No such object '{wish.object}'{hint}")
         try:
             return describe(name, codec)
         except Unsendable as error:
@@ -283,6 +298,38 @@ class Driver:
         except PatternError as error:
             self._refuse(peer, call, "invalid_args", str(error))
 
+    # Services
+
+    def _services(self, peer: Peer, args: Raw, now: float) -> list[ServiceState]:
+        return [service.tell(now) for service in sorted(self._router.services, key=lambda one: one.object_name)]
+
+    def _start_service(self, peer: Peer, args: Raw, now: float) -> ServiceState:
+        service = self._service(peer, args)
+        if self._router.stopping:
+            raise Refused("activation_failed", f"'{service.object_name}' cannot be started: the broker stops")
+        service.start(now)
+        return service.tell(now)
+
+    def _stop_service(self, peer: Peer, args: Raw, now: float) -> ServiceState:
+        service = self._service(peer, args)
+        if not service.stop(now):
+            who = service.name.members[0].peer.describe()
+            text = f"'{service.object_name}' is served by {who}, which this broker has not started; stop it yourself"
+            raise Refused("invalid_args", text)
+        return service.tell(now)
+
+    def _service(self, peer: Peer, args: Raw) -> Service:
+        wish: OneService = self._decode(peer, args, OneService)
+        service = self._router.services.find(wish.object)
+        if service is None:
+            raise Refused("no_such_object", f"there is no service of '{wish.object}'; `rob services` lists all")
+        return service
+
+    def _require(self, peer: Peer, action: Action, object_name: str, member: str) -> None:
+        """Raises Refused where the policy does not allow it."""
+        if peer.access is not None and (why := peer.access.refusal(action, object_name, member)):
+            raise Refused("permission_denied", why)
+
     # What a peer changes of its own
 
     def _unregister(self, peer: Peer, args: Raw, now: float) -> bool:
@@ -308,6 +355,7 @@ class Driver:
             raise Refused("invalid_args", "a will needs an object and a topic")
         if refusal := topic_refusal(wish.object_name, wish.topic):
             raise Refused(*refusal)
+        self._require(peer, "publish", wish.object_name, wish.topic)
         size = len(bytes(wish.args))
         if size > MOST_WILL:
             raise Refused("too_large", f"a will of {size} bytes is over the limit of {MOST_WILL} bytes")
@@ -317,4 +365,5 @@ class Driver:
     def _clear(self, peer: Peer, args: Raw, now: float) -> bool:
         """False when nothing was retained there."""
         wish: Clear = self._decode(peer, args, Clear)
+        self._require(peer, "publish", wish.object_name, wish.topic)
         return self._router.events.retained.clear(wish.object_name, wish.topic)

@@ -78,7 +78,7 @@ def _call_state(pending: PendingCall, now: float) -> CallState:
     if caller is None:
         state = "given up"
     elif registration is None:
-        state = "waiting for room"
+        state = "waiting for room" if pending.name.members else "waiting for its service"
     elif pending.credit < 0:  # it streams: an item may take more than was left
         state = "waiting for its caller"
     else:

@@ -12,6 +12,7 @@ from .peer import Peer
 if TYPE_CHECKING:
     from .interfaces import KnownInterface
     from .pending import PendingCall
+    from .service import Service
 
 BROKER_OBJECT = "rob"
 """The broker's own object; nobody else can register it or publish as it."""
@@ -41,23 +42,34 @@ class Registration:
 
 
 class Name:
-    """A name that somebody serves: its members (one, unless they share it), and who stands by."""
+    """A name that somebody serves, or whose service can be started: its members (one, unless they share it), and who
+    stands by.
+    """
 
-    __slots__ = ("members", "object_name", "sole", "standby", "waiting", "waiting_bytes")
+    __slots__ = ("members", "object_name", "service", "sole", "standby", "waiting", "waiting_bytes")
 
     def __init__(self, object_name: str) -> None:
         self.object_name = object_name
         self.members: list[Registration] = []
         self.standby: deque[Registration] = deque()
         self.waiting: OrderedDict[PendingCall, tuple[Call, bytes]] = OrderedDict()
-        """Calls that no member has room for, in order, each with its message and frame."""
+        """Calls that no member has room for, or that nobody serves yet, in order, each with its message and frame."""
         self.waiting_bytes = 0
         """Of these frames."""
         self.sole: Registration | None = None
         """The member that every call goes to, where there is nothing to choose: the usual case, quick to ask."""
+        self.service: Service | None = None
+        """What starts somebody who serves it; it sees each call."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether calls that wait here have somebody to wait for."""
+        return bool(self.members) or (self.service is not None and self.service.comes)
 
     def pick(self) -> Registration | None:
         """The member with the fewest calls in flight; None when none has room."""
+        if self.service is not None and not self.service.lets_pass():
+            return None
         best: Registration | None = None
         for member in self.members:
             if member.has_room and (best is None or member.running < best.running):
@@ -71,16 +83,17 @@ class Name:
         """After every change: whoever stands by takes over where nobody is left."""
         if not self.members and self.standby:
             self.members.append(self.standby.popleft())
-        alone = len(self.members) == 1 and not self.members[0].concurrency
+        alone = len(self.members) == 1 and not self.members[0].concurrency and self.service is None
         self.sole = self.members[0] if alone else None
 
 
 class Names:
     """An owner keeps its name until it gives it up or its connection ends."""
 
-    __slots__ = ("_names", "find")
+    __slots__ = ("_kept", "_names", "find")
 
     def __init__(self) -> None:
+        self._kept: dict[str, Name] = {}
         self._names: dict[str, Name] = {}
         self.find = self._names.get  # object name -> Name | None; bound once, for every call asks
 
@@ -92,7 +105,7 @@ class Names:
             return own
         name = self._names.get(object_name)
         if name is None:
-            name = self._names[object_name] = Name(object_name)
+            name = self._names[object_name] = self._kept.get(object_name) or Name(object_name)
         registration = Registration(peer, name, mode, concurrency)
         if not name.members or (mode == "shared" and name.members[0].mode == "shared"):
             name.members.append(registration)
@@ -113,7 +126,17 @@ class Names:
         if not name.members:
             del self._names[name.object_name]
 
+    def keep(self, object_name: str) -> Name:
+        """The name, which stays this one whoever serves it, and while nobody does, until `let_go`."""
+        known = self._kept.get(object_name) or self._names.get(object_name)
+        name = self._kept[object_name] = known or Name(object_name)
+        return name
+
+    def let_go(self, name: Name) -> None:
+        del self._kept[name.object_name]
+
     def __iter__(self) -> Iterator[str]:
+        """Those that somebody serves."""
         return iter(self._names)
 
     def __contains__(self, object_name: str) -> bool:

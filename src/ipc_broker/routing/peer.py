@@ -10,13 +10,17 @@ from ..credentials import Credentials
 from ..messages import Publish
 from ..protocol.connection import Connection, Role, State
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
+from ..security.principal import Principal
 
 if TYPE_CHECKING:
+    from .access import Access
+    from .accounts import Account
     from .feeds import ConnectionFeed, Feed
     from .names import Registration
     from .pending import PendingCall
     from .sessions import DetachedSession
     from .subscriptions import Subscription
+    from .taps import Handler
 
 
 class Peer:
@@ -26,11 +30,14 @@ class Peer:
     """
 
     __slots__ = (
+        "access",
+        "account",
         "calls",
         "connection",
         "credentials",
         "features",
         "feed",
+        "handlers",
         "id",
         "input_ended",
         "invalid_messages",
@@ -42,6 +49,7 @@ class Peer:
         "parting",
         "paused",
         "prefix",
+        "principal",
         "reads",
         "registrations",
         "resumes",
@@ -51,6 +59,7 @@ class Peer:
         "shell",
         "since",
         "subscriptions",
+        "throttled",
         "token",
         "waits_for",
         "will",
@@ -88,6 +97,12 @@ class Peer:
         self.paused = False
         self.overrun = 0  # bytes published after `Pause`
         self.reads = True  # whether the shell should read from this peer
+        # Its standing (gatekeeper.py): what it may do, None where that is everything, and who handles what it sends.
+        self.principal: Principal | None = None  # None: it has yet to show a token
+        self.access: Access | None = None
+        self.account: Account | None = None  # None: nothing is counted
+        self.throttled = False  # it is over its rate, and not read from for a moment
+        self.handlers: dict[type, Handler] = {}
 
     @property
     def is_seed(self) -> bool:

@@ -32,6 +32,7 @@ class PendingCall(Struct, gc=False, eq=False):
     credit: int
     """Bytes that its worker may still stream."""
     started: float = 0.0
+    streams: bool = False
     longer_at_worker: int = 0
     """Bytes by which its items were longer as the worker sent them than its caller got them, since it gave credit."""
     deadline: float = 0.0

@@ -49,6 +49,8 @@ class Registrar:
         logger.info("%s serves %r%s", peer.describe(), name, "" if wish.mode == "exclusive" else f" ({wish.mode})")
         for observer in router.observers:
             observer.noted("registered", peer, now, object_name=name)
+        if registration.name.service is not None:
+            registration.name.service.registered(now)
         router.calls.give_waiting(registration.name, now)
 
     def _refusal_of(self, peer: Peer, wish: RegisterObject) -> tuple[str, str] | None:
@@ -61,12 +63,25 @@ class Registrar:
             return "invalid_args", f"there is no mode {wish.mode!r}; there is {', '.join(MODES)}"
         if len(peer.registrations) >= limits.names and wish.object_name not in peer.registrations:
             return "overloaded", f"this connection has {limits.names} objects, which is the limit (names)"
+        if why := self._service_refusal(peer, wish.object_name):
+            return "permission_denied", why
         if not isinstance(wish.interface, UnsetType):
             try:
                 self.interfaces.check(wish.interface, peer.connection.codec)
             except InterfaceRefused as refused:
                 return refused.code, str(refused)
         return None
+
+    def _service_refusal(self, peer: Peer, object_name: str) -> str:
+        """Whoever could take the name of a service that does not run would get the calls that are to start it."""
+        who, router = peer.principal, self._router
+        if who is None or who.is_owner or router.services.find(object_name) is None:
+            return ""
+        if router.gatekeeper.lets_serve_by_rule(who, object_name):
+            return ""
+        return (
+            f"{who.describe()} may not serve '{object_name}', which has a service, unless a rule of the policy says so"
+        )
 
     def unregister(self, peer: Peer, object_name: str, now: float, *, keep_calls: bool = False) -> bool:
         """False when the name was not the peer's. The calls it was given end, or stay with it."""
@@ -91,6 +106,8 @@ class Registrar:
             if name.members:
                 logger.info("%s takes %r over", name.members[0].peer.describe(), name.object_name)
                 router.events.announce("object.registered", name.object_name, now)
+        if name.service is not None and not name.members:
+            name.service.lost(now)
         router.calls.give_waiting(name, now)
 
     def has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:
@@ -98,9 +115,20 @@ class Registrar:
         peer.connection.send(HasObjectResult(name, name == BROKER_OBJECT or name in self._router.names))
 
     def register_service(self, peer: Peer, wish: RegisterService, frame: bytes, now: float) -> None:
+        why = self._router.services.adopt(wish.object_name, wish.service_name, now)
+        if why:
+            self.refuse_service(peer, wish, why)
+        else:
+            logger.info("%s says that %r serves %r", peer.describe(), wish.service_name, wish.object_name)
+
+    def refuse_service(self, peer: Peer, wish: RegisterService, why: str) -> None:
+        """Peers of the Rust crate are not told: their own broker answers nothing to this message."""
         logger.warning(
-            "%s wants %r to be started by the service %r: ignored, this broker starts no services",
+            "%s wants %r to be started by the service %r: refused, %s",
             peer.describe(),
             wish.object_name,
             wish.service_name,
+            why,
         )
+        if not peer.is_seed:
+            self._router.refuse(peer, None, wish.object_name, "permission_denied", why, about="RegisterService")

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import UNSET, Raw, UnsetType
 
-from ..config import Limits
+from ..config import Limits, Quotas
 from ..credentials import Credentials
 from ..messages import (
     Call,
@@ -36,14 +36,19 @@ from ..messages import (
     Subscribe,
 )
 from ..observation import MOST_LISTED
+from ..security.principal import OWNER, Principal
+from .accounts import Accounts
 from .admission import Admission
 from .calls import Calls
 from .driver import Driver
 from .events import Events
+from .gatekeeper import Gatekeeper
+from .guard import Guard
 from .heartbeats import Heartbeats
 from .names import BROKER_OBJECT, Name, Names
 from .peer import Peer
 from .registrar import Registrar
+from .services import Services
 from .status import Departed, Totals
 from .status import Identity as Identity
 from .streams import Streams
@@ -64,12 +69,18 @@ class Router:
     """See the module. What concerns calls is in `calls` and `streams`, events in `events`, the object `rob` in `driver`."""
 
     def __init__(
-        self, identity: Identity, limits: Limits, now: float, new_token: Callable[[], str] | None = None
+        self,
+        identity: Identity,
+        limits: Limits,
+        now: float,
+        new_token: Callable[[], str] | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """`new_token` makes the token of a session, that nobody can guess; without it tokens are counted."""
         self.identity = identity
         self.new_token = new_token if new_token is not None else self._count_token
         self.limits = limits
+        self.quotas = quotas if quotas is not None else Quotas()
         self.started = now
         self.totals = Totals()
         self.woken: list[Peer] = []
@@ -81,6 +92,7 @@ class Router:
         self.events = Events(self)
         self.driver = Driver(self)
         self.heartbeats = Heartbeats(self)
+        self.services = Services(self)
         self.registrar = Registrar(self)
         self.departures: deque[Departed] = deque(maxlen=MOST_LISTED)
         self.timers_began = False
@@ -91,7 +103,7 @@ class Router:
         self._admission = Admission(self)
         self._last_id = 0
         self._last_token = 0
-        self._handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
+        self.handlers: dict[type, Callable[[Peer, Any, bytes, float], None]] = {
             Call: self.calls.call,
             Result: self.calls.answer,
             Error: self.calls.error,
@@ -108,21 +120,40 @@ class Router:
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
-        self.taps = Taps(self._handlers)
+        """Of peers that may do everything; others have tables of their own."""
+        self.taps = Taps(self.handlers, lambda: self.gatekeeper.handlers_changed())
         self.observers = self.taps.observers
         """Those that look at what happens: nearly always none."""
+        self.accounts = Accounts(self)
+        self.gatekeeper = Gatekeeper(self, Guard(self, self.handlers))
 
     # What the shell calls
 
-    def connect(self, credentials: Credentials = Credentials(), now: float | None = None) -> Peer:
-        """The new peer; or, where there are too many, one that is `closing` and owns nothing."""
+    def connect(
+        self,
+        credentials: Credentials = Credentials(),
+        now: float | None = None,
+        principal: Principal | None = OWNER,
+        refusal: str = "",
+    ) -> Peer:
+        """The new peer, or one that is `closing` and owns nothing.
+
+        `principal` is None for one that has to show a token. Over `limits.connections`, and with a `refusal`, which it is
+        told, it has to go.
+        """
         self._last_id += 1
-        peer = Peer(self._last_id, credentials, self.woken.append, self.started if now is None else now)
+        now = self.started if now is None else now
+        peer = Peer(self._last_id, credentials, self.woken.append, now)
         if not self._admission.admits():
             self._admission.refuse(peer)
             return peer
+        code, why = ("permission_denied", refusal) if refusal else self.gatekeeper.refusal_of(principal)
+        if why:
+            self.gatekeeper.turn_away(peer, code, why, now)
+            return peer
         self.peers.add(peer)
         self.totals.connections += 1
+        self.gatekeeper.admit(peer, principal, now)
         return peer
 
     def _count_token(self) -> str:
@@ -131,13 +162,16 @@ class Router:
 
     def handle(self, peer: Peer, message: Message | Invalid, frame: bytes, now: float) -> None:
         """`message` and `frame` as `Peer.connection.receive_data` gave them."""
-        self._handlers[type(message)](peer, message, frame, now)
+        peer.handlers[type(message)](peer, message, frame, now)
 
     def receive(self, peer: Peer, data: bytes, now: float) -> None:
         """`handle` for every message in the bytes that arrived."""
-        handlers = self._handlers
-        for message, frame in peer.connection.receive_data(data):
+        handlers = peer.handlers
+        received = peer.connection.receive_data(data)
+        for message, frame in received:
             handlers[type(message)](peer, message, frame, now)
+        if peer.account is not None:
+            self.accounts.spend(peer.account, len(received), now)
         if peer not in self.peers:  # one of its own answers ended it: what came behind that goes too
             self._drop_all_of(peer, now)
         elif peer.connection.queued > self.limits.outbox:
@@ -193,8 +227,10 @@ class Router:
         if peer in self.peers:
             self.peers.remove(peer)
             self.heartbeats.forget(peer)
+            self.gatekeeper.leave(peer)
             departed = Departed(peer.describe(), now, peer.parting or "its connection ended", peer.said_goodbye)
-            self.departures.append(departed)
+            if peer.principal is not None:  # else it never was here, and others' departures are of more interest
+                self.departures.append(departed)
             for observer in self.observers:
                 observer.noted("disconnected", peer, now, message=departed.reason)
             self._drop_all_of(peer, now)
@@ -211,6 +247,9 @@ class Router:
             self.events.sessions.next_deadline(),
             self.heartbeats.next_deadline(),
             self.taps.next_deadline(),
+            self.accounts.next_deadline(),
+            self.gatekeeper.next_deadline(),
+            self.services.next_deadline(),
         )
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -219,6 +258,9 @@ class Router:
         self.events.handle_timer(now)
         self.heartbeats.handle_timer(now)
         self.taps.handle_timer(now)
+        self.accounts.handle_timer(now)
+        self.gatekeeper.handle_timer(now)
+        self.services.handle_timer(now)
 
     # Those who leave, and those who talk nonsense
 

@@ -45,6 +45,9 @@ class Observer:
         """
         raise NotImplementedError
 
+    def refused(self, caller: Peer, call: Call, now: float) -> None:
+        """It is not even handled, since the policy or a quota says so; `failed` tells the rest."""
+
     def failed(self, caller: Peer, call: PendingCall | Call, code: str, message: str, now: float) -> None:
         """The broker answered it, with an error: a call ends so, by an answer or by being cancelled, once."""
 
@@ -65,8 +68,10 @@ class Observer:
 class Taps:
     """`observers` is the list that others go through too."""
 
-    def __init__(self, handlers: dict[type, Handler]) -> None:
+    def __init__(self, handlers: dict[type, Handler], changed: Callable[[], None]) -> None:
+        """`changed` is called when the handlers are others than before."""
         self._handlers = handlers
+        self._changed = changed
         self._original = {kind: handlers[kind] for kind in TAPPED}
         self.observers: list[Observer] = []
         self.watchers: list[Watcher] = []
@@ -86,6 +91,7 @@ class Taps:
         for observer in self.observers:
             handlers |= observer.handlers(handlers)
         self._handlers |= handlers
+        self._changed()
 
     def unpublished(self, event: Publish) -> None:
         for observer in self.observers:
@@ -127,6 +133,12 @@ class Taps:
     def _end(self, watcher: Watcher) -> None:
         self.watchers.remove(watcher)
         self.remove(watcher)
+
+    def end_watching(self, peer: Peer) -> list[str]:
+        """Gives the ids of its calls, for whoever tells it why."""
+        ended = [watcher.call_id for watcher in self._of(peer)]
+        self.peer_gone(peer)
+        return ended
 
     def _of(self, peer: Peer) -> list[Watcher]:
         return [watcher for watcher in self.watchers if watcher.peer is peer]

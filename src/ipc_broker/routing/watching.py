@@ -138,7 +138,8 @@ class Watcher(Observer):
     def _tap_calls(self, behind: Handler) -> Handler:
         def call(peer: Peer, message: Call, frame: bytes, now: float) -> None:
             if self._wants(peer, message.object_name, message.method) and self._sees(now, counted_later=True):
-                self._send(record_of_call(peer, message, self._time(now)), message.args, peer.connection.codec)
+                args = None if _holds_secrets(message) else message.args
+                self._send(record_of_call(peer, message, self._time(now)), args, peer.connection.codec)
             behind(peer, message, frame, now)
 
         return call
@@ -187,6 +188,11 @@ class Watcher(Observer):
                 self._send(record_of_event(peer, event, count, self._time(now)), event.args, peer.connection.codec)
 
         return publish
+
+    def refused(self, caller: Peer, call: Call, now: float) -> None:
+        if self._wants(caller, call.object_name, call.method) and self._sees(now, counted_later=True):
+            args = None if _holds_secrets(call) else call.args
+            self._send(record_of_call(caller, call, self._time(now)), args, caller.connection.codec)
 
     def failed(self, caller: Peer, call: PendingCall | Call, code: str, message: str, now: float) -> None:
         if self._wants(caller, call.object_name, call.method) and self._sees(now):
@@ -248,6 +254,11 @@ class Watcher(Observer):
             return transcode(value, source, self._connection.codec)
         except Unsendable:
             return UNSET
+
+
+def _holds_secrets(call: Call) -> bool:
+    """Tokens, with which whoever looks could be somebody else."""
+    return call.object_name == BROKER_OBJECT and call.method == "hello"
 
 
 def _filter(watch: Watch) -> Callable[[str, str], bool]:

@@ -118,7 +118,7 @@ class Calls:
     def error(self, call_id: str, error: Error) -> None:
         call = self.pending.take(call_id)
         if call is None:
-            if not self._session.hello_answered(call_id, None):
+            if not self._session.hello_failed(call_id, error):
                 self.late_answers += 1
         elif not call.reply.done():
             call.reply.set_exception(exception_of(error, call, self._session.codec))

@@ -53,6 +53,9 @@ from .shell import Reply, Sink
 from .subscriptions import ClientSubscription, ClientSubscriptions
 from .watchdog import Watchdog
 
+NO_ENTRY = frozenset({"permission_denied", "overloaded"})
+"""What a broker says of whom it does not let in; anything else is from one that knows no hello."""
+
 WRITE_EARLY = 4096
 """Bytes after which the shell is woken again, to write what it collects: the next process begins while this one goes on."""
 
@@ -94,6 +97,7 @@ class Session:
         self._opened_at = 0.0
         self._opened: Reply | None = None
         self._hello_id = ""
+        self._turned_away_for = ""  # which is told once, and not at each attempt
         serving, subscriptions = self.serving, self.subscriptions
         self._handlers: dict[type, Callable[[Any, int], None]] = {
             Result: calls.result,
@@ -195,12 +199,31 @@ class Session:
         self.connection.send(Goodbye())
         return True
 
-    def hello_answered(self, call_id: str, answer: Raw | None) -> bool:
-        """Whether that is the answer to hello, None for an error; then the connection is open."""
+    def hello_answered(self, call_id: str, answer: Raw) -> bool:
+        """Whether that is the answer to hello; then the connection is open."""
         if call_id != self._hello_id or self.opened:
             return False
-        self._open(self._settings.welcome(answer) if answer is not None else None)
+        self._open(self._settings.welcome(answer))
         return True
+
+    def hello_failed(self, call_id: str, error: Error) -> bool:
+        """Whether that is the answer to hello. A broker that does not let us in has the last word; others know no hello."""
+        if call_id != self._hello_id or self.opened:
+            return False
+        if error.code in NO_ENTRY:
+            self._turned_away(error)
+        else:
+            self._open(None)
+        return True
+
+    def _turned_away(self, error: Error) -> None:
+        """`opened` gets CallError: PermissionDenied or Overloaded. What is left to do is to close the connection."""
+        opened, self._opened = self._opened, None
+        if opened is not None and not opened.done():
+            opened.set_exception(refusal(error))
+        if self.losses and error.message != self._turned_away_for:  # nobody may be waiting for this connection
+            self.notice(error)
+        self._turned_away_for = error.message
 
     def _open(self, welcome: Welcome | None) -> None:
         connection = self.connection
@@ -212,6 +235,7 @@ class Session:
             connection.extend(welcome.encoding, welcome.max_frame, self._settings.max_frame)
             self._watchdog.watch(connection, welcome, self._opened_at)
         self.opened = self.ready = True
+        self._turned_away_for = ""
         self.serving.connection_made(connection)
         self.subscriptions.reopen_all(connection, extended=welcome is not None)
         self.publisher.reopen(connection, new_broker=welcome is None or welcome.epoch != known)
@@ -275,6 +299,9 @@ class Session:
             self._error_without_call(error)
 
     def _error_without_call(self, error: Error) -> None:
+        if not self.opened and error.code in NO_ENTRY:
+            self._turned_away(error)
+            return
         if error.type == "Subscribe" and error.subscription:
             self.subscriptions.refused(error.subscription)
             self._questions.fail(("Subscribed", str(error.subscription)), refusal(error))

@@ -22,6 +22,8 @@ class Settings(Struct, frozen=True):
     encodings: tuple[str, ...] = tuple(ENCODINGS)
     features: tuple[str, ...] = FEATURES
     max_frame: int = MAX_FRAME
+    token: str = ""
+    """Made for whoever connects, by `ipc-broker token`."""
 
     def hello(self, session: str) -> Hello:
         """`session` is the token of the connection before this one, "" for the first."""
@@ -32,6 +34,7 @@ class Settings(Struct, frozen=True):
             name=self.name,
             pid=self.pid,
             session=session,
+            token=self.token,
         )
 
     def welcome(self, value: Raw) -> Welcome | None:

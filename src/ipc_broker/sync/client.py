@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
-from ..address import resolve_address
 from ..context import inherit
+from ..destination import Destination
 from ..errors import ClientClosed, ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
 from ..session import BROKER_OBJECT, Agreement
@@ -25,6 +25,7 @@ from .waiting import Answer, deadline_in
 
 if TYPE_CHECKING:
     from ..description import ObjectDescription
+    from ..tls import TlsOption
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +41,9 @@ def connect(
     *,
     timeout: float | None = 5.0,
     name: str = "",
+    token: str | None = None,
+    tls: TlsOption | None = None,
+    trust_users: Collection[str] | None = None,
     on_connect: Notified | None = None,
     on_disconnect: Notified | None = None,
 ) -> Client:
@@ -49,8 +53,13 @@ def connect(
     ConnectFailed when nothing listens there, after `timeout` seconds when nothing answers. `name` is shown to people.
     `on_connect` and `on_disconnect`, functions without arguments, are called for each connection, the first included, and
     for its end, whatever ends it; one at a time, in a thread that uses the client when that is noticed.
+
+    `token` was made for whoever connects by `ipc-broker token` (default: `BROKER_TOKEN`); `tls` is the CA of a tls:// broker, a
+    file or an SSLContext (default: `BROKER_CA`, then the system's). The broker must be run by this user, by root, or by one of
+    `trust_users` (default: `BROKER_TRUST`): UntrustedBroker otherwise, before anything is sent.
     """
-    return Client(address, timeout=timeout, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
+    destination = Destination(address, os.environ, token=token, tls=tls, trust_users=trust_users)
+    return Client(destination, timeout=timeout, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
 
 
 class Client:
@@ -62,14 +71,15 @@ class Client:
 
     def __init__(
         self,
-        address: str | None = None,
+        address: str | Destination | None = None,
         *,
         timeout: float | None = 5.0,
         name: str = "",
         on_connect: Notified | None = None,
         on_disconnect: Notified | None = None,
     ) -> None:
-        self.link = Link(resolve_address(address, os.environ), name, timeout, on_connect, on_disconnect)
+        destination = address if isinstance(address, Destination) else Destination(address, os.environ)
+        self.link = Link(destination, name, timeout, on_connect, on_disconnect)
         self.calls = Calls(self.link)
         self.publishing = Publishing(self.link, self.calls)
         self._subscriptions: set[Subscription] = set()

@@ -10,8 +10,8 @@ import os
 import threading
 import time
 
-from ..address import Address
-from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, Overloaded
+from ..destination import Destination
+from ..errors import ClientClosed, ConnectFailed, ConnectionLost, DeadlineExceeded, Overloaded, UntrustedBroker
 from ..forking import disown_in_children
 from ..messages import Error, Invalid
 from ..protocol.connection import Connection, State
@@ -38,16 +38,17 @@ class Link:
 
     def __init__(
         self,
-        address: Address,
+        destination: Destination,
         name: str,
         timeout: float | None,
         on_connect: Notified | None = None,
         on_disconnect: Notified | None = None,
     ) -> None:
-        self.address = address
+        self.address = destination.address
+        self._destination = destination
         # It does not read while its threads are busy elsewhere: nothing would answer.
         features = tuple(feature for feature in FEATURES if feature != "heartbeat")
-        settings = Settings(name=name, pid=os.getpid(), features=features)
+        settings = Settings(name=name, pid=os.getpid(), features=features, token=destination.token)
         self.session = Session(nonce=os.urandom(8).hex(), settings=settings)
         self.session.on_notice = self._notice
         self.session.on_goodbye = self._goodbye
@@ -90,13 +91,16 @@ class Link:
         except ConnectionLost as error:
             self.close()
             raise ConnectFailed(f"{self.address} closed the connection before it answered: {error}") from error
+        except Overloaded as error:
+            self.close()
+            raise ConnectFailed(f"{self.address} takes no more connections: {error}") from error
         except BaseException:
             self.close()
             raise
 
     def _connect(self, timeout: float | None, answer_by: float | None) -> Answer:
         """A new connection, over which hello is to be sent. Raises ConnectFailed."""
-        transport = open_transport(self.address, timeout)
+        transport = open_transport(self._destination, timeout)
         opened = Answer()
         with self.lock:
             self.transport = transport
@@ -198,7 +202,7 @@ class Link:
             self._connect(
                 ANSWER_TIMEOUT if deadline is None else min(ANSWER_TIMEOUT, deadline - now), now + ANSWER_TIMEOUT
             )
-        except ConnectFailed:
+        except (ConnectFailed, UntrustedBroker):
             self._attempt_at = time.monotonic() + next(self._backoff)
             return True
         self.sender.flush_now()

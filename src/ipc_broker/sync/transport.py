@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..address import Address
-from ..errors import ConfigError, ConnectFailed
+from ..destination import Destination
+from ..errors import ConfigError, ConnectFailed, UntrustedBroker
+from ..identity.trust import require_trusted
 
 CHUNK = 64 * 1024
 """Bytes read at once. More would take memory from the system, and give it back, for every read."""
@@ -52,18 +54,18 @@ class Transport(Protocol):
         """In a child process: gives up what it has of the connection, which stays as it is for the parent."""
 
 
-def open_transport(address: Address, timeout: float | None) -> Transport:
-    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport."""
+def open_transport(destination: Destination, timeout: float | None) -> Transport:
+    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport.
+
+    UntrustedBroker, where the broker is a stranger's.
+    """
+    address = destination.address
     try:
         match address.scheme:
             case "unix":
-                if sys.platform == "win32":
-                    raise ConfigError(f"{address}: Windows' Python has no Unix sockets; use pipe://NAME or tcp://...")
-                return SocketTransport.connect(socket.AF_UNIX, address.location, timeout)
+                return SocketTransport(_trusted(_connected_to(address, timeout), destination))
             case "tcp":
-                connected = socket.create_connection((address.location, address.port), timeout)
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return SocketTransport(connected, tells_late=True)
+                return SocketTransport(_trusted(_connected_over_tcp(address, timeout), destination), tells_late=True)
             case "pipe":
                 return _open_pipe(address, timeout)
             case "memory":
@@ -72,9 +74,11 @@ def open_transport(address: Address, timeout: float | None) -> Transport:
                     " no loop; test it with the fixture `ipc_broker`, whose broker has a real socket"
                 )
             case "tls":
-                raise ConfigError(
-                    f"{address}: this version does not speak TLS yet; use tcp:// on the loopback interface"
-                )
+                from .tls import open_tls  # `ssl` is long to import
+
+                return open_tls(_connected_over_tcp(address, timeout), destination)
+    except (ConnectFailed, UntrustedBroker):
+        raise
     except OSError as error:
         if isinstance(error, TimeoutError) and error.errno is None and timeout is not None:
             raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
@@ -86,6 +90,9 @@ def open_transport(address: Address, timeout: float | None) -> Transport:
 
 if sys.platform == "win32":
 
+    def _connected_to(address: Address, timeout: float | None) -> socket.socket:
+        raise ConfigError(f"{address}: Windows' Python has no Unix sockets; use pipe://NAME or tcp://...")
+
     def _open_pipe(address: Address, timeout: float | None) -> Transport:
         from .pipe import PipeTransport
 
@@ -93,8 +100,33 @@ if sys.platform == "win32":
 
 else:
 
+    def _connected_to(address: Address, timeout: float | None) -> socket.socket:
+        connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connecting.settimeout(timeout)
+            connecting.connect(address.location)
+        except BaseException:
+            connecting.close()
+            raise
+        return connecting
+
     def _open_pipe(address: Address, timeout: float | None) -> Transport:
         raise ConfigError(f"{address}: named pipes are Windows'; use unix:///path or tcp://127.0.0.1:5123")
+
+
+def _connected_over_tcp(address: Address, timeout: float | None) -> socket.socket:
+    connected = socket.create_connection((address.location, address.port), timeout)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
+
+
+def _trusted(connected: socket.socket, destination: Destination) -> socket.socket:
+    try:
+        require_trusted(connected, destination.address, destination.trusted)
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 class SocketTransport:
@@ -112,17 +144,6 @@ class SocketTransport:
         self._writable = _waiter(connected, for_reading=False)
         self._has_ended = _end_finder(connected)
 
-    @classmethod
-    def connect(cls, family: int, where: str, timeout: float | None) -> SocketTransport:
-        connecting = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connecting.settimeout(timeout)
-            connecting.connect(where)
-        except BaseException:
-            connecting.close()
-            raise
-        return cls(connecting)
-
     def send(self, data: bytes, timeout: float | None) -> None:
         if self._tells_late:
             self._look_for_end()
@@ -139,7 +160,7 @@ class SocketTransport:
                     raise NothingSent(*error.args) from error
                 raise
             except BlockingIOError:
-                if not self._writable(_milliseconds(None if deadline is None else deadline - time.monotonic())):
+                if not self._writable(milliseconds(None if deadline is None else deadline - time.monotonic())):
                     self._unsent = data[sent:]
                     raise TimeoutError("the broker takes nothing") from None
             if sent == len(data):
@@ -155,7 +176,7 @@ class SocketTransport:
 
     def recv(self, timeout: float | None) -> bytes:
         while True:
-            if not self._readable(_milliseconds(timeout)):
+            if not self._readable(milliseconds(timeout)):
                 raise TimeoutError("nothing came")
             self.in_doubt = True
             try:
@@ -219,5 +240,5 @@ else:
         return has_ended
 
 
-def _milliseconds(timeout: float | None) -> float | None:
+def milliseconds(timeout: float | None) -> float | None:
     return None if timeout is None else min(max(timeout, 0.0) * 1000, _LONGEST_POLL)

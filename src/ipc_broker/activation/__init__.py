@@ -1,0 +1,1 @@
+"""Services: what is to be started when its object is called, as its files say."""
