@@ -11,7 +11,7 @@ import pytest
 from ipc_broker import Event, InvalidArgs, NoSuchMethod, RemoteError
 from ipc_broker.cli.recording import VERSION, Header, Line, write_line
 from ipc_broker.sync import connect
-from tests.cli.programs import Ended, broker_at, rob, rob_running
+from tests.cli.programs import PATIENCE, Ended, broker_at, rob, rob_running
 
 RECORDS = 18
 """Of a call two, of a stream of two items four, of an event one."""
@@ -69,6 +69,26 @@ def test_a_recording_goes_to_standard_output(bus: str) -> None:
     header, event = map(json.loads, ended.output.splitlines())
     assert header["object"] == "sensor.*"
     assert (event["kind"], event["object"], event["value"], event["time"]) == ("event", "sensor.attic", 5, 0.0)
+
+
+def test_a_recording_ends_quietly_when_nobody_reads_it_any_more(bus: str) -> None:
+    with connect(bus) as client, rob_running(bus, "record", "-", "sensor.*") as record:
+        record.output.close()
+        client.publish("sensor.attic", "heat", 5)
+        assert (record.process.wait(PATIENCE), record.errors.read()) == (0, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others cannot limit the files of another process")
+def test_a_recording_for_which_there_is_no_room(bus: str, tmp_path: Path) -> None:
+    assert sys.platform == "linux"
+    import resource
+
+    path = tmp_path / "tape.jsonl"
+    with connect(bus) as client, rob_running(bus, "record", str(path), "sensor.*") as record:
+        resource.prlimit(record.process.pid, resource.RLIMIT_FSIZE, (1000, 1000))
+        client.publish("sensor.attic", "heat", "x" * 1000)
+        ended = record.ended()
+    assert (ended.status, ended.errors) == (1, f"rob: cannot write {path}: File too large\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send Ctrl-C to one process")

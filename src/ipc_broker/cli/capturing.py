@@ -6,7 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import IO
@@ -18,7 +18,7 @@ from ..sync import Client
 from .connecting import checked_address, connected, json_line
 from .failures import CountNotReached
 from .monitoring import WHOLE
-from .output import write_note, write_result
+from .output import OutputFailed, stdout_failed, write_note, write_result
 from .quantities import counted, size
 from .recording import VERSION, Header, Line, payload_fields, write_line
 from .render import render_line
@@ -29,7 +29,8 @@ _ENDINGS = ("result", "error", "cancel")
 
 
 def record(request: Request) -> None:
-    """Until Ctrl-C, the timeout or the count of records. Raises UsageError where the file is there, CountNotReached."""
+    """Until Ctrl-C, the timeout or the count of records. Raises UsageError where the file is there, CountNotReached,
+    OutputFailed."""
     path = request.names[0]
     object_name, method = names_to_watch(request)
     address = checked_address(request)
@@ -86,7 +87,7 @@ class _Tape:
         self._without_payload = 0
         self._missed = 0
         version = client.broker.version if client.broker is not None else ""
-        write_line(file, Header(VERSION, datetime.now(UTC).isoformat(), version, watch.object, watch.method))
+        self._write(Header(VERSION, datetime.now(UTC).isoformat(), version, watch.object, watch.method))
 
     @property
     def taken(self) -> int:
@@ -109,7 +110,18 @@ class _Tape:
             self._without_payload += 1
             what = f"{one.object}.{one.method}"
             self._note(f"a payload of {what}, {size(one.size)}, could not be had", as_json)
-        write_line(self._file, line_of(seen, self._first))
+        self._write(line_of(seen, self._first))
+
+    def _write(self, line: Header | Line) -> None:
+        """Raises OutputClosed, OutputFailed."""
+        try:
+            write_line(self._file, line)
+        except OSError as error:
+            if self._to_stdout:
+                raise stdout_failed(error) from error
+            with suppress(OSError):  # the same again: what could not be written is tried once more
+                self._file.close()
+            raise OutputFailed(f"cannot write {self._file.name}: {error.strerror or error}") from error
 
     def _note(self, text: str, as_json: bool) -> None:
         write_note(json_line({"warning": text}).rstrip() if as_json else f"rob: {render_line(text)}")

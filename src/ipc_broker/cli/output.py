@@ -37,11 +37,16 @@ def write_result(text: str) -> None:
     try:
         print(text, end="", flush=True)
     except OSError as error:
-        _abandon_stdout()
-        # Windows calls a closed pipe an invalid argument.
-        if error.errno in (errno.EPIPE, errno.EINVAL):
-            raise OutputClosed from error
-        raise OutputFailed(f"cannot write the result: {error.strerror or error}") from error
+        raise stdout_failed(error) from error
+
+
+def stdout_failed(error: OSError) -> OutputClosed | OutputFailed:
+    """For whoever wrote to stdout, which takes nothing any more."""
+    _abandon_stdout()
+    # Windows calls a closed pipe an invalid argument.
+    if error.errno in (errno.EPIPE, errno.EINVAL):
+        return OutputClosed()
+    return OutputFailed(f"cannot write the result: {error.strerror or error}")
 
 
 def write_note(text: str) -> None:
