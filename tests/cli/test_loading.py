@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,15 @@ def test_a_file_is_no_module() -> None:
         parse_target("shop.py:Till")
     with pytest.raises(UsageError, match=r"not a file; did you mean lib\.shop\?"):
         parse_target(str(Path("lib") / "shop.py"))
+    with pytest.raises(UsageError, match=r"not a file; did you mean shop:Till\?"):
+        parse_target(f".{os.sep}shop.py:Till")
+
+
+def test_a_file_elsewhere(tmp_path: Path) -> None:
+    for folder in (tmp_path, Path("..") / "lib"):
+        with pytest.raises(UsageError) as raised:
+            parse_target(f"{folder / 'shop.py'}:Till")
+        assert str(raised.value) == f"TARGET is a module, not a file: shop:Till, in the folder {folder}"
 
 
 def test_the_folders_of_a_package_and_of_a_single_module(folder: Path) -> None:

@@ -31,8 +31,12 @@ def parse_target(text: str) -> Target:
     """Raises UsageError."""
     module, colon, name = text.partition(":")
     if module.endswith(".py") or os.sep in module:
-        guess = module.removesuffix(".py").strip(os.sep).replace(os.sep, ".")
-        raise UsageError(f"TARGET is a module, not a file; did you mean {guess}{colon}{name}?")
+        path = Path(module.removesuffix(".py"))
+        if not path.is_absolute() and ".." not in path.parts:
+            guess = f"; did you mean {'.'.join(path.parts)}{colon}{name}?"
+        else:  # only its last part is sure to be one
+            guess = f": {path.name}{colon}{name}, in the folder {path.parent}"
+        raise UsageError(f"TARGET is a module, not a file{guess}")
     words = [*module.split("."), *(name.split(".") if colon else ())]
     if not all(word.isidentifier() for word in words):
         raise UsageError(f"TARGET is package.module:Class, package.module:instance or package.module; given {text!r}")
