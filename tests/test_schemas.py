@@ -302,6 +302,26 @@ def test_classes_are_defined_once_and_pointed_to(hint: Any) -> None:
     assert again == definitions
 
 
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Door(Struct):
+    open_to: list[Access]
+    since: datetime.datetime
+
+
+def test_flags_are_numbers_since_they_can_be_combined() -> None:
+    assert json.decode(json.encode(Access.READ | Access.WRITE), type=Access) == Access.READ | Access.WRITE
+    number = {"title": "Access", "type": "integer"}
+    for hint in (Access, Access | None, dict[str, Access]):
+        assert schema_of(hint)[1] == {"Access": number}
+    definitions = schema_of(Door)[1]
+    assert definitions["Access"] == number
+    assert definitions["Door"]["properties"]["since"] == TIME
+
+
 def test_what_is_within_classes() -> None:
     assert schema_of(Colour)[1]["Colour"]["enum"] == ["red"]
     assert schema_of(Level)[1]["Level"]["enum"] == [1, 2]

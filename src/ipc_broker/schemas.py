@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import enum
 import functools
 import inspect
 import operator
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from math import isfinite
 from typing import Annotated, Any
 
@@ -73,13 +75,18 @@ def schemas_of(hints: Iterable[Any]) -> tuple[tuple[Schema, ...], dict[str, Sche
         every, told = told, []
         for hint in every:
             told.append(hint if _have_schemas([*told, hint]) else Any)
-    fields = _fields_without_format(told)
+    fields, flags = _what_msgspec_tells_wrong(told)
     schemas, definitions = _components(
-        [*told, *(one.owner for one in fields), *(_with_format(one.hint) for one in fields)]
+        [*told, *flags, *(one.owner for one in fields), *(_with_format(one.hint) for one in fields)]
     )
-    owners, better = schemas[len(told) : len(told) + len(fields)], schemas[len(told) + len(fields) :]
-    for field, owner, schema in zip(fields, owners, better, strict=True):
-        definition = definitions[owner["$ref"].removeprefix(_TEMPLATE.format(name=""))]
+    rest = iter(schemas[len(told) :])
+    for schema in islice(rest, len(flags)):
+        definition = _defined(definitions, schema)
+        definition["type"] = "integer"  # of which the members are the bits
+        del definition["enum"]
+    owners = list(islice(rest, len(fields)))
+    for field, owner, schema in zip(fields, owners, rest, strict=True):
+        definition = _defined(definitions, owner)
         places = definition["prefixItems"] if "prefixItems" in definition else definition["properties"]
         places[field.place if "prefixItems" in definition else field.name] |= schema
     return schemas[: len(told)], definitions
@@ -92,9 +99,14 @@ class _Field(typing.NamedTuple):
     hint: Any
 
 
-def _fields_without_format(hints: Iterable[Any]) -> list[_Field]:
-    """Those of the classes that the hints lead to: msgspec makes their schemas by itself."""
+def _defined(definitions: dict[str, Schema], pointer: Schema) -> Schema:
+    return definitions[pointer["$ref"].removeprefix(_TEMPLATE.format(name=""))]
+
+
+def _what_msgspec_tells_wrong(hints: Iterable[Any]) -> tuple[list[_Field], list[type]]:
+    """In the classes that the hints lead to, whose schemas it makes by itself: fields without format, and `enum.Flag`s."""
     found: list[_Field] = []
+    flags: list[type] = []
     waiting, seen = list(msgspec.inspect.multi_type_info(hints)), set[type]()
     while waiting:
         one = waiting.pop()
@@ -107,6 +119,8 @@ def _fields_without_format(hints: Iterable[Any]) -> list[_Field]:
                 if _with_format(hint) != hint:
                     found.append(_Field(one.cls, field.encode_name, place, hint))
                 waiting.append(field.type)
+        elif isinstance(one, msgspec.inspect.EnumType) and issubclass(one.cls, enum.Flag) and one.cls not in flags:
+            flags.append(one.cls)
         elif isinstance(one, msgspec.inspect.UnionType):
             waiting += one.types
         elif isinstance(one, msgspec.inspect.TupleType):
@@ -115,7 +129,7 @@ def _fields_without_format(hints: Iterable[Any]) -> list[_Field]:
             waiting.append(one.item_type)
         elif isinstance(one, msgspec.inspect.DictType):
             waiting.append(one.value_type)
-    return found
+    return found, flags
 
 
 _CLASSES = (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType)
