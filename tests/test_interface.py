@@ -102,6 +102,28 @@ def test_an_object_without_public_methods_has_none() -> None:
     assert methods_of(object()) == {}
 
 
+def test_a_class_in_place_of_an_instance_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"^Alone is a class, and Alone\.own needs an instance; serve one, as Alone\(\)$"
+    ):
+        methods_of(Alone)
+    assert set(methods_of(Functions)) == {"static", "of_class"}
+
+
+class Alone:
+    def own(self) -> None: ...
+
+
+class Functions:
+    """Of which nobody needs an instance."""
+
+    @staticmethod
+    def static() -> None: ...
+
+    @classmethod
+    def of_class(cls) -> None: ...
+
+
 def test_inline_gives_the_function_back() -> None:
     assert inline(add) is add
     assert Method("add", add).inline

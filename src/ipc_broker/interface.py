@@ -138,12 +138,15 @@ class Method:
 def methods_of(target: object) -> dict[str, Method]:
     """The public methods of an object: functions of its class or its own whose names begin with no underscore.
 
-    Raises TypeError for a type hint that cannot be checked.
+    Raises TypeError for a type hint that cannot be checked, and for a class with methods that need an instance.
     """
     names = [name for name in dir(target) if not name.startswith("_")]
     methods: dict[str, Method] = {}
     for name in names:
         found = inspect.getattr_static(target, name)
+        if inspect.isfunction(found) and isinstance(target, type):
+            label = target.__name__
+            raise TypeError(f"{label} is a class, and {label}.{name} needs an instance; serve one, as {label}()")
         if isinstance(found, staticmethod | classmethod) or inspect.isfunction(found) or inspect.isbuiltin(found):
             methods[name] = method_of(name, getattr(target, name), target)
     return methods

@@ -223,6 +223,8 @@ async def test_wrong_use_of_names(address: str) -> None:
     worker.add("math", Calculator())
     with pytest.raises(ValueError, match="this worker serves 'math' already; remove it first"):
         worker.add("math", Calculator())
+    with pytest.raises(ValueError, match="a name that is not empty"):
+        worker.add("", Calculator())
     with pytest.raises(ValueError, match="this worker does not serve 'echo'; it serves math"):
         worker.remove("echo")
     worker.remove("math")

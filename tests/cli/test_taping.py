@@ -80,7 +80,8 @@ def test_a_recording_ends_quietly_when_nobody_reads_it_any_more(bus: str) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others cannot limit the files of another process")
 def test_a_recording_for_which_there_is_no_room(bus: str, tmp_path: Path) -> None:
-    assert sys.platform == "linux"
+    if sys.platform != "linux":
+        return  # type checkers read no marks
     import resource
 
     path = tmp_path / "tape.jsonl"

@@ -91,8 +91,11 @@ class Worker:
         With the mode "shared" several workers serve the name, and each call goes to the one with the fewest in flight;
         "standby" takes over when the owner is lost. `concurrency` caps the calls that run here at once; the rest wait in
         the broker. On a worker that serves already the registration goes out at once. Raises TypeError for a type hint that
-        cannot be checked, ValueError for a name that this worker serves already and for a mode that there is not.
+        cannot be checked and for a class in place of an instance, ValueError for a name that is empty or that this worker
+        serves already, and for a mode that there is not.
         """
+        if not name:
+            raise ValueError("an object needs a name that is not empty")
         if name in self._objects:
             raise ValueError(f"this worker serves '{name}' already; remove it first")
         if mode not in get_args(Mode):
