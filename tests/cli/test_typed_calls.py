@@ -72,3 +72,12 @@ def test_a_word_that_is_read_as_a_signature(address: str) -> None:
     ended = rob("call", "files", "open", "bin", address=address)
     assert ended.status == 2
     assert "'bin' is read as a signature; as an argument it is NAME=bin" in ended.errors
+
+
+@pytest.mark.parametrize("word", ["n", "{}"])
+def test_a_word_that_was_a_signature_and_did_not_fit(bus: str, word: str) -> None:
+    ended = rob("call", "math", "add", word, address=bus)
+    assert ended.status == 1
+    assert ended.errors.endswith(
+        f"; {word!r} is read as a signature; as an argument it is NAME={word} (invalid_args)\n"
+    )

@@ -33,6 +33,10 @@ def call(request: Request) -> None:
             if not signed:
                 arguments = _typed_arguments(client, object_name, method, request)
             _call(client, object_name, method, arguments, request)
+        except InvalidArgs as error:
+            if signed and len(request.rest) == 1:  # a signature that takes no word may have been meant as one
+                error.args = (f"{error}; {_read_as_signature(request)}",)
+            raise
         except NoSuchObject as error:
             from .live_names import with_suggestion
 
@@ -49,10 +53,14 @@ def _signed_arguments(request: Request) -> Any:
     try:
         return parse_arguments(request.rest)
     except UsageError as error:
-        word = request.rest[0]
-        if word.isalpha():
-            error.args = (f"{error}\n{word!r} is read as a signature; as an argument it is NAME={word}",)
+        if request.rest[0].isalpha():
+            error.args = (f"{error}\n{_read_as_signature(request)}",)
         raise
+
+
+def _read_as_signature(request: Request) -> str:
+    word = request.rest[0]
+    return f"{word!r} is read as a signature; as an argument it is NAME={word}"
 
 
 def _typed_arguments(client: Client, object_name: str, method: str, request: Request) -> Any:
