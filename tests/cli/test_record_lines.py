@@ -83,8 +83,15 @@ def test_a_line_fits_and_its_peer_stands_at_the_right(width: int) -> None:
     [line] = RecordLines(0).lines(record, width)
     assert cells(line) == width
     assert any(span.text.endswith("…") for span in line)
-    if width >= 60:
+    if width >= 80:
         assert line[-1].text == CALC
+
+
+def test_where_there_is_little_room_what_was_called_comes_first() -> None:
+    assert shown(seen("call", [1], **ADD, peer=CALC, size=2), width=44)[0].endswith("math.add(1)")
+    assert shown(seen("call", [1], **ADD, peer=CALC, size=2), width=70)[0].endswith(
+        " math.add(1)             'calc' (process…"
+    )
 
 
 def test_a_payload_that_does_not_fit_is_whole_below_when_asked_for() -> None:

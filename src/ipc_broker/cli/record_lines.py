@@ -15,6 +15,12 @@ from .watching import Seen
 MOST_OPEN = 10_000
 """Calls whose numbers are kept; the answers of some are among the records that were missed."""
 
+LEFT_FIRST = 54
+"""Cells that the left side of a line has before its right side gets any."""
+
+LEAST_RIGHT = 12
+"""Cells in which a name can still be known; with fewer the right side is left out."""
+
 _COLOURS = ("cyan", "magenta", "blue", "green", "yellow")
 _ENDINGS = ("result", "error", "cancel")
 _ANSWERS = ("item", *_ENDINGS)
@@ -40,8 +46,9 @@ class RecordLines:
         if self._full and payload is not None and cells(left) > width - cells(right) - 2:
             below = [[Span("    " + left[payload].text)]]
             left = left[:payload]
-        if cells(right) > width // 3:
-            right = fitted(right, width // 3)
+        most = min(width // 3, width - LEFT_FIRST)
+        if cells(right) > most:
+            right = fitted(right, most) if most >= LEAST_RIGHT else []
         room = width - cells(right) - 2 if right else width
         left = fitted(left, room)
         return [[*left, Span(" " * (width - cells(left) - cells(right))), *right] if right else left, *below]
