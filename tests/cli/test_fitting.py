@@ -184,6 +184,11 @@ def test_what_a_word_stands_for(hint: Any, word: str, value: Any) -> None:
             "1",
             "an integer of more than 1 and at most 5 is expected, given '1'",
         ),
+        (
+            Annotated[int, msgspec.Meta(le=1234567)],
+            "1234568",
+            "an integer of at most 1234567 is expected, given '1234568'",
+        ),
         (Annotated[str, msgspec.Meta(max_length=2)], "abc", "text of at most 2 characters is expected, given 'abc'"),
         (
             Annotated[list[int], msgspec.Meta(min_length=1)],

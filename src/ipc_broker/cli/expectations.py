@@ -63,10 +63,10 @@ _FORMATS: dict[object, str] = {
 }
 
 _LIMITS = {
-    "minimum": "at least {:g}",
-    "exclusiveMinimum": "more than {:g}",
-    "maximum": "at most {:g}",
-    "exclusiveMaximum": "less than {:g}",
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "minItems": "at least {} items",
