@@ -182,7 +182,7 @@ def test_what_is_no_class() -> None:
 
 
 def test_a_method_is_shown_as_its_callers_see_it() -> None:
-    assert repr(of("static")) == "<RemoteMethod Target.static(a: 'int') -> 'int'>"
+    assert repr(of("static")) == "<RemoteMethod Target.static(a: int) -> int>"
 
 
 def test_a_method_taken_from_its_class() -> None:

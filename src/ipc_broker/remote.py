@@ -29,8 +29,8 @@ class RemoteMethod:
         self.name = name
         self.label = f"{owner}.{name}"
         self.function = function
-        self.signature = _signature(function, bound)
         hints = {place: _substituted(hint, variables) for place, hint in type_hints(function).items()}
+        self.signature = _signature(function, bound, hints)
         self.hints = {place: hints.get(place, Any) for place in self.signature.parameters}
         returns = hints.get("return", Any)
         if typing.get_origin(returns) in _AWAITED:
@@ -136,12 +136,14 @@ def _is_method(found: object) -> bool:
     return isinstance(found, staticmethod | classmethod) or inspect.isfunction(found) or inspect.isbuiltin(found)
 
 
-def _signature(function: Callable[..., Any], bound: bool) -> inspect.Signature:
+def _signature(function: Callable[..., Any], bound: bool, hints: Mapping[str, Any]) -> inspect.Signature:
+    """With the hints as they are resolved: those of the source may be texts."""
     signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
+    parameters = [one.replace(annotation=hints.get(one.name, one.annotation)) for one in signature.parameters.values()]
     if bound and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
         del parameters[0]
-    return signature.replace(parameters=parameters)
+    returns = hints.get("return", signature.return_annotation)
+    return signature.replace(parameters=parameters, return_annotation=returns)
 
 
 def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
