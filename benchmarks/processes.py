@@ -102,6 +102,10 @@ class Bus:
         broker = start_broker(processes, self.address)
         self._running = [start_worker(processes, self.address), broker]
 
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """It uses the bus, and is stopped with it: before the broker, whose loss it would complain of."""
+        self._running.insert(0, process)
+
     def stop(self) -> None:
         """Before the processes are left, which would also end it."""
         for process in self._running:

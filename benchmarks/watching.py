@@ -117,6 +117,7 @@ class Watching:
     def _events(self, bus: Bus, seconds: float) -> list[list[str]]:
         subscriber = bus.processes.start([sys.executable, "-m", "benchmarks.events", "subscribers", bus.address, "1"])
         bus.processes.wait_line(subscriber, READY.encode())
+        bus.add(subscriber)
         return [["benchmarks.events", "publisher", bus.address, str(seconds)]]
 
 
