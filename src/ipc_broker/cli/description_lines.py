@@ -73,7 +73,7 @@ def owner_text(owner: Owner) -> str:
 def _method(name: str, method: MethodDescription, width: int) -> list[Line]:
     returns = _TYPES.of(method.returns)
     tail = f") -> {f'Iterator[{returns}]' if method.stream else returns}"
-    return [*_code(name, parameter_texts(method, _TYPES), tail, width), *_text(method.doc, _INDENT)]
+    return [*_code(name, parameter_texts(method.parameters, _TYPES), tail, width), *_text(method.doc, _INDENT)]
 
 
 def _definition(name: str, schema: Schema) -> list[Line]:

@@ -11,6 +11,8 @@ worker tells of (rob describe OBJECT), by place, by name, or first one then the
 other: rob call math add 10 b=32. What is missing or wrong is said before
 anything is called. A text stands for itself; lists, maps and classes are JSON;
 bytes are base64, or @FILE or - for the content of a file or standard input.
+A first word that is all symbols of a signature, such as n or b, is taken for
+one: give such a text by its name, rob call greeter greet name=n.
 
 """
 

@@ -12,7 +12,7 @@ from .legal_names import as_class, is_legal
 from .literals import comment, docstring
 from .stub_classes import INDENT, WIDTH, class_lines, default_source, fields_of
 from .stub_types import StubTypes, is_enum
-from .type_text import quoted
+from .type_text import parameter_texts, quoted
 
 
 def stubs_of(object_name: str, interface: Interface, *, blocking: bool) -> tuple[str, str]:
@@ -64,7 +64,11 @@ def _method_lines(name: str, method: MethodDescription, types: StubTypes, *, blo
     parameters = _legal_order(method.parameters)
     if parameters is None or not is_legal(name) or name.startswith("_"):
         return [comment(f"{name!r} is left out: Python cannot write it. client.call() can.", INDENT), ""]
-    texts = ["self", *_parameter_texts(parameters, types)]
+
+    def default_of(one: Parameter) -> str:
+        return default_source(one.schema, types, one.default) or "..."
+
+    texts = ["self", *parameter_texts(parameters, types, default_of)]
     returns = types.of(method.returns)
     if method.stream:
         returns = f"{types.known('Iterator' if blocking else 'AsyncIterator')}[{returns}]"
@@ -100,29 +104,6 @@ def _legal_order(parameters: Sequence[Parameter]) -> list[Parameter] | None:
 
 
 _ORDER = {"positional": 0, "": 1, "list": 2, "keyword": 3, "map": 4}
-
-
-def _parameter_texts(parameters: Sequence[Parameter], types: StubTypes) -> list[str]:
-    texts: list[str] = []
-    before = ""
-    by_name = False
-    for one in parameters:
-        if before == "positional" and one.kind != "positional":
-            texts.append("/")
-        if one.kind == "keyword" and not by_name:
-            texts.append("*")
-        by_name = by_name or one.kind in ("list", "keyword")
-        before = one.kind
-        texts.append(_parameter_text(one, types))
-    return [*texts, "/"] if before == "positional" else texts
-
-
-def _parameter_text(one: Parameter, types: StubTypes) -> str:
-    stars = {"list": "*", "map": "**"}.get(one.kind, "")
-    text = f"{stars}{one.name}: {types.of(one.schema)}"
-    if one.required or stars:
-        return text
-    return f"{text} = {default_source(one.schema, types, one.default) or '...'}"
 
 
 def _without_blank_ends(lines: list[str]) -> list[str]:

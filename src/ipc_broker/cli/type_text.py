@@ -10,6 +10,8 @@ from .schema import alternatives, is_bytes, kind_of, reference_of, schema_in, sc
 
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from ..description import MethodDescription, Parameter, Schema
 
 DEEPEST = 20
@@ -99,28 +101,28 @@ def signature_text(name: str, method: MethodDescription, types: TypeText | None 
     returns = types.of(method.returns)
     if method.stream:
         returns = f"Iterator[{returns}]"
-    return f"{name}({', '.join(parameter_texts(method, types))}) -> {returns}"
+    return f"{name}({', '.join(parameter_texts(method.parameters, types))}) -> {returns}"
 
 
-def parameter_texts(method: MethodDescription, types: TypeText) -> list[str]:
-    """Each parameter with its type and default; `/` and `*` where Python has them."""
+def parameter_texts(
+    parameters: Sequence[Parameter], types: TypeText, default_of: Callable[[Parameter], str] | None = None
+) -> list[str]:
+    """Each parameter with its type and default; `/` and `*` where Python has them. `default_of` writes those for a source."""
     texts: list[str] = []
     marked = False  # that what follows goes by name
     before = ""
-    for one in method.parameters:
+    for one in parameters:
         if before == "positional" and one.kind != "positional":
             texts.append("/")
         if one.kind == "keyword" and not marked:
             texts.append("*")
         marked = marked or one.kind in ("list", "keyword")
         before = one.kind
-        texts.append(_parameter_text(one, types))
+        text = f"{_STARS.get(one.kind, '')}{one.name}: {types.of(one.schema)}"
+        if not one.required and one.kind not in _STARS:
+            text += f" = {default_text(one.default, one.schema) if default_of is None else default_of(one)}"
+        texts.append(text)
     return [*texts, "/"] if before == "positional" else texts
-
-
-def _parameter_text(one: Parameter, types: TypeText) -> str:
-    text = f"{_STARS.get(one.kind, '')}{one.name}: {types.of(one.schema)}"
-    return text if one.required or one.kind in _STARS else f"{text} = {default_text(one.default, one.schema)}"
 
 
 def default_text(default: object, schema: Schema) -> str:

@@ -35,22 +35,23 @@ class Option:
 
 
 class Command:
-    """`words` must be given, in this order; `rest` says what may follow them, "" for nothing.
+    """`words` must be given, in this order, and the options of `needs`; `rest` says what may follow, "" for nothing.
 
     `help` is a few words; what there is to say besides stands in `details.py`.
     """
 
-    __slots__ = ("help", "name", "rest", "words")
+    __slots__ = ("help", "name", "needs", "rest", "words")
 
-    def __init__(self, name: str, words: tuple[str, ...], rest: str, help: str) -> None:
+    def __init__(self, name: str, words: tuple[str, ...], rest: str, help: str, *, needs: str = "") -> None:
         self.name = name
         self.words = words
         self.rest = rest
         self.help = help
+        self.needs = needs
 
     @property
     def usage(self) -> str:
-        return " ".join(word for word in ("rob", self.name, *self.words, self.rest) if word)
+        return " ".join(word for word in ("rob", self.name, *self.words, self.needs, self.rest) if word)
 
     @property
     def options(self) -> list[Option]:
@@ -73,7 +74,7 @@ COMMANDS = {
         Command("monitor", (), "[OBJECT [METHOD]]", "watch calls, answers and events as they happen"),
         Command("top", (), "", "see who does how much, second by second"),
         Command("why", (), "", "find out what is stuck, who is slow and who has gone"),
-        Command("serve", ("TARGET",), "", "serve package.module:Class to all others"),
+        Command("serve", ("TARGET",), "", "serve package.module:Class to all others", needs="--name NAME"),
         Command("record", ("FILE",), "[OBJECT [METHOD]]", "write calls, answers and events into a file"),
         Command("replay", ("FILE",), "", "publish the events of a recording again"),
         Command("mock", ("FILE",), "", "answer calls as they were answered in a recording"),
