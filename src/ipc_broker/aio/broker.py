@@ -279,9 +279,10 @@ class Broker:
             self._timer = asyncio.get_running_loop().call_later(max(deadline - self.time(), 0.0), self._on_timer)
 
     def _on_timer(self) -> None:
+        # A loop may be early by its clock's resolution; where time stands still, it would be early for ever.
+        now = max(self.time(), self._timer_at)
         self._timer = None
         self._timer_at = math.inf
-        now = self.time()
         self.router.handle_timer(now)
         self.flush(now)
         self._arm_timer()
