@@ -36,6 +36,10 @@ def publish(object_name: str, topic: str, args: Json = None) -> Message:
     return {"Publish": {"object_name": object_name, "topic": topic, "args": args}}
 
 
+def batch(object_name: str, topic: str, *values: Json) -> Message:
+    return {"Batch": {"object_name": object_name, "topic": topic, "values": list(values)}}
+
+
 def event(object_name: str, topic: str, args: Json = None) -> Message:
     return {"Event": {"object_name": object_name, "topic": topic, "args": args}}
 

@@ -89,6 +89,11 @@ class RecordingSink:
         self.subscription: ClientSubscription | None = None
         self._untaken = 0
 
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        for event in events:
+            self.deliver(event, size)
+            size = 0
+
     def deliver(self, event: Event | Gap, size: int) -> None:
         self.seen.append(f"missed {event.missed}" if isinstance(event, Gap) else cast(Json, event.value))
         self._untaken += size

@@ -39,6 +39,15 @@ class Event(
         return f"Event({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
+class Batch(Struct, frozen=True, rename={"object": "object_name", "subscription_id": "subscription"}):
+    """Several events as they stand on the wire, with their values decoded; a subscription gives them one by one."""
+
+    object: str
+    topic: str
+    values: list[Any]
+    subscription_id: int = 0
+
+
 class Gap(Struct, frozen=True):
     """Stands where events were missed: `missed` of them, None when nobody knows how many."""
 

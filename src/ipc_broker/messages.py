@@ -159,6 +159,18 @@ class Registered(Struct, frozen=True, gc=False):
     object_name: Name
 
 
+class Batch(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Several events of one topic: `values` is the list of their values, in order.
+
+    To the broker it is as many `Publish` that ask for nothing else; to a subscriber with `subscription` as many `Event`.
+    """
+
+    object_name: Name
+    topic: Name
+    values: Raw
+    subscription: Count = 0
+
+
 class Cancel(Struct, frozen=True, gc=False):
     """Caller to broker, and broker to worker: nobody waits for the call any more. Not answered."""
 
@@ -249,6 +261,7 @@ Message = (
     | HasObject
     | HasObjectResult
     | Registered
+    | Batch
     | Cancel
     | Item
     | Credit

@@ -50,6 +50,9 @@ def received(data: bytes) -> tuple[Message, Codec]:
                 message = messages.Event(
                     message.object, message.topic, value, message.subscription_id, message.retained
                 )
+            if isinstance(message, events.Batch):
+                values = codec.encode_payload(message.values)
+                message = messages.Batch(message.object, message.topic, values, message.subscription_id)
             if not isinstance(message, Invalid):
                 return message, codec
     raise AssertionError(f"neither end takes {data!r} for a message")

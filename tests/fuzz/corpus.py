@@ -91,6 +91,7 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "rate": (0, 1, 1000, 2**53 - 1),
     "heartbeat_ms": (0, 1, 15_000, 2**53 - 1),
 }
+_BATCHES: Sequence[Tree] = ([1, 2], [], [None] * 20, "no list")
 _PAYLOADS: Sequence[Tree] = (
     None,
     True,
@@ -201,6 +202,8 @@ def _fields(kind: type) -> tuple[tuple[str, bool], ...]:
 def _value(rng: Random, scene: Scene, field: str) -> Tree:
     if field in ("args", "value", "data"):
         return rng.choice(_PAYLOADS if rng.random() < 0.9 else _BINARY)
+    if field == "values":
+        return rng.choice(_BATCHES)
     if field == "interface":
         return rng.choice(_INTERFACES)
     if field == "object":

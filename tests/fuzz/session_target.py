@@ -76,6 +76,11 @@ class EventSink:
         self.ends = 0
         self._untaken = 0
 
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        for event in events:
+            self.deliver(event, size)
+            size = 0
+
     def deliver(self, event: Event | Gap, size: int) -> None:
         self.came.append(event)
         self._untaken += size

@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw
 
 from ipc_broker.messages import (
     MAX_NAME,
+    Batch,
     Call,
     Caller,
     CallerGone,
@@ -117,6 +118,7 @@ def messages(payload: st.SearchStrategy[Raw], *kinds: type[Message]) -> st.Searc
         HasObject: st.builds(HasObject, NAMES),
         HasObjectResult: st.builds(HasObjectResult, NAMES, st.booleans()),
         Registered: st.builds(Registered, NAMES),
+        Batch: st.builds(Batch, NAMES, NAMES, payload, COUNTS),
         Cancel: st.builds(Cancel, NAMES),
         Item: st.builds(Item, NAMES, payload),
         Credit: st.builds(Credit, NAMES, COUNTS),

@@ -128,7 +128,7 @@ def assert_clean(codec: Codec, received: Received, frame: bytes) -> None:
         assert not message.fatal
         assert kept == frame
     else:
-        assert not isinstance(message, events.Event)
+        assert not isinstance(message, events.Event | events.Batch)
         assert decoded(codec, codec.encode(message))[0] == message
         assert decoded(codec, kept) == (message, kept)
 

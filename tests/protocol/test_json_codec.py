@@ -26,7 +26,7 @@ ANSWERED_ALL_THE_SAME = b'{"HasObject":{"object_name":"a","object_name":"a"}}'
 
 def decode(body: bytes) -> Message | Invalid:
     [(received, _)] = DECODER.decode_all([frame_of(body)])
-    assert not isinstance(received, events.Event)
+    assert not isinstance(received, events.Event | events.Batch)
     return received
 
 

@@ -27,7 +27,7 @@ CANCEL = b"\xa6Cancel\x81\xa7call_id\xa1a"
 
 def decode(body: bytes) -> Message | Invalid:
     [(received, _)] = DECODER.decode_all([frame_of(body)])
-    assert not isinstance(received, events.Event)
+    assert not isinstance(received, events.Event | events.Batch)
     return received
 
 

@@ -12,7 +12,7 @@ from tests.memory import Bus, RawPeer
 from tests.messages import call, error_of
 from tests.seed.frames import Json, Message, frame_of
 
-ALL_FEATURES: list[Json] = ["multiplex", "cancel", "caller", "streams", "flow", "resume"]
+ALL_FEATURES: list[Json] = ["multiplex", "cancel", "caller", "streams", "flow", "resume", "batches"]
 
 
 class PackedPeer(RawPeer):

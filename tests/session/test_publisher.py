@@ -11,7 +11,7 @@ from ipc_broker.errors import ConnectionLost, InvalidArgs, Overloaded, Permissio
 from ipc_broker.messages import MAX_NAME, Error
 from ipc_broker.protocol.encodings import JSON
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import error, event, publish, result
+from tests.messages import batch, error, event, publish, result
 from tests.recording import Answer
 from tests.seed.frames import Json, Message
 from tests.session.scripted import ScriptedBroker
@@ -63,7 +63,8 @@ def test_an_event_is_queued_and_the_bytes_that_wait_are_given(broker: ScriptedBr
     first = publisher.publish("sensor", "temperature", Raw(b"25.6"))
     assert publisher.publish("sensor", "temperature", Raw(b"25.7")) == 2 * first == broker.session.queued
     assert publisher.publish_with("sensor", "temperature", Raw(b"1"), None, NOW, retain=True) == broker.session.queued
-    assert broker.sent()[:2] == [publish("sensor", "temperature", 25.6), publish("sensor", "temperature", 25.7)]
+    assert broker.sent() == [batch("sensor", "temperature", 25.6, 25.7), retained(1)]
+    assert broker.session.queued == 0
 
 
 def test_an_event_over_the_agreed_frame_limit_raises_and_is_not_sent() -> None:

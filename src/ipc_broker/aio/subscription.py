@@ -155,6 +155,10 @@ class Subscription:
             self._idle = False
             self._arrived.set()
 
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        self._waiting += [(event, 0) for event in events[:-1]]
+        self.deliver(events[-1], size)
+
     def ended(self) -> None:
         """The client was closed, or the broker does not want the subscription."""
         if self._open:

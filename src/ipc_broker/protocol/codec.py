@@ -7,7 +7,7 @@ up the opening and decodes what stands behind it. Any other form takes a slower 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -16,10 +16,10 @@ from msgspec import Raw
 
 from .. import events
 from ..errors import InvalidArgs
-from ..messages import MAX_NAME, Call, Event, Invalid, Message, Name
+from ..messages import MAX_NAME, Batch, Call, Event, Invalid, Message, Name
 from .framing import HEADER_SIZE, LARGE, write_length
 
-Decoded = Message | events.Event
+Decoded = Message | events.Event | events.Batch
 """A client gets the events it subscribed to with their values decoded, in one step."""
 
 Received = tuple[Decoded | Invalid, bytes]
@@ -77,6 +77,19 @@ class Codec(abc.ABC):
         """What stands in it, by its first byte."""
 
     @abc.abstractmethod
+    def list_of(self, values: Sequence[Encoded]) -> bytes:
+        """A list with these values."""
+
+    @abc.abstractmethod
+    def length_of(self, payload: Raw) -> int:
+        """How many values stand in a list. Raises msgspec.MsgspecError where it is none."""
+
+    def values_of(self, payload: Raw) -> list[Raw]:
+        """What stands in a list. Raises msgspec.MsgspecError where it is none."""
+        values: list[Raw] = self.decoder(list[Raw])(payload)
+        return values
+
+    @abc.abstractmethod
     def as_list(self, payload: bytes) -> bytes:
         """A list with this one value; of null an empty one."""
 
@@ -121,7 +134,17 @@ class Codec(abc.ABC):
         """What stands before the value in the body of an `Event`, behind which comes what comes in that of a `Publish`."""
 
     publish_closing: ClassVar[bytes]
-    """What stands behind the value in both."""
+    """What stands behind the value in both, and behind the values of a `Batch`."""
+
+    @abc.abstractmethod
+    def batch_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
+        """What stands before the values in the body of a `Batch`. The names are those of a message that was decoded or sent."""
+
+    def batch_frame(self, object_name: str, topic: str, values: bytes | Raw, subscription: int = 0) -> bytes:
+        """The frame of a `Batch` with this list of values."""
+        opening = self.batch_opening(object_name, topic, subscription)
+        body = b"%b%b%b" % (opening, values, self.publish_closing)
+        return write_length(len(body)) + body
 
     # Bodies in other forms than the shortest
 
@@ -158,7 +181,7 @@ def _is_text(data: bytes) -> bool:
 class Decoder:
     """Decodes the frames of the message types one side of a connection may receive."""
 
-    __slots__ = ("_by_name", "_by_start", "_codec", "_decode_call_id", "_decode_lost_event", "_stop")
+    __slots__ = ("_by_name", "_by_start", "_codec", "_decode_call_id", "_lost_events", "_stop")
 
     START = 6
     """Bytes of a body by which its type is looked up."""
@@ -169,7 +192,8 @@ class Decoder:
         self._by_name: dict[str, Callable[[Encoded], Decoded]] = {}
         self._by_start: dict[bytes, _Kind] = {}
         self._decode_call_id = codec.decoder(CallId)
-        self._decode_lost_event = codec.decoder(Event) if events.Event in kinds else None
+        undecoded: tuple[type[Event | Batch], ...] = (Event, Batch) if events.Event in kinds else ()
+        self._lost_events = {codec.opening(kind): codec.decoder(kind) for kind in undecoded}
         for kind in kinds:
             decode = codec.decoder(kind)
             opening = codec.opening(kind)
@@ -246,18 +270,18 @@ class Decoder:
             ), frame
         except msgspec.MsgspecError as error:
             return self._lost_event(frame) or Invalid(f"not a message: {error}", call_id=call_id, about=about), frame
-        return message, frame if isinstance(message, events.Event) else codec.encode(message)
+        return message, frame if isinstance(message, events.Event | events.Batch) else codec.encode(message)
 
-    def _lost_event(self, frame: bytes) -> Event | None:
-        """An event whose value cannot be decoded, without it: its subscriber is to know that it missed one."""
-        opening = self._codec.opening(Event)
-        if self._decode_lost_event is None or not frame.startswith(opening, HEADER_SIZE):
-            return None
-        try:
-            event: Event = self._decode_lost_event(frame[HEADER_SIZE + len(opening) : self._stop])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None
-        return event
+    def _lost_event(self, frame: bytes) -> Event | Batch | None:
+        """Events with a value that cannot be decoded, all left as they came: their subscriber is to know what it missed."""
+        for opening, decode in self._lost_events.items():
+            if frame.startswith(opening, HEADER_SIZE):
+                try:
+                    event: Event | Batch = decode(frame[HEADER_SIZE + len(opening) : self._stop])
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    return None
+                return event
+        return None
 
 
 @lru_cache(maxsize=4096)

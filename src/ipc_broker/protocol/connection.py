@@ -13,8 +13,12 @@ import enum
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import cast
 
-from ..events import Event
+from msgspec import Raw
+
+from ..events import Batch, Event
+from ..messages import Batch as UndecodedBatch
 from ..messages import (
     Call,
     Caller,
@@ -42,6 +46,7 @@ from ..messages import (
     Subscribe,
     Subscribed,
 )
+from .batching import Run, one_by_one
 from .codec import Codec, Decoded, Decoder, Received
 from .encodings import ENCODINGS, JSON
 from .framing import LARGE, SEED_MAX_FRAME, FrameReader
@@ -76,8 +81,8 @@ _KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
 }
 _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (Item, Credit, EventCredit, Cancel, Pong, Goodbye),
-    Role.CLIENT: (Item, Credit, Cancel, Caller, CallerGone, Missed, Pause, Resume, Ping, Goodbye),
+    Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Goodbye),
+    Role.CLIENT: (Batch, Item, Credit, Cancel, Caller, CallerGone, Missed, Pause, Resume, Ping, Goodbye),
 }
 
 
@@ -100,6 +105,7 @@ class Connection:
         "_outbox",
         "_reader",
         "_role",
+        "_run",
         "_wake",
         "_wake_at",
         "_wake_every",
@@ -119,7 +125,8 @@ class Connection:
         self._role = role
         self._reader = FrameReader(max_frame)
         self._decode_all = _decoder(role, JSON, extended=False).decode_all
-        self._outbox: list[bytes] = []
+        self._outbox: list[bytes | Run] = []
+        self._run: Run | None = None  # the last that was begun, while any stands in the outbox
         self._wake = wake
         self._wake_at = 0
         self._wake_every = wake_every
@@ -180,9 +187,35 @@ class Connection:
                 self._wake_at = self.queued + self._wake_every
                 self._wake()
 
+    def publish(self, object_name: str, topic: str, value: Raw, size: int) -> None:
+        """Queues an event with a small value, of so many bytes: together with those of the same names right before it.
+
+        `queued` counts it as somewhat more than it takes. For connections that have agreed to batches. Raises InvalidArgs.
+        """
+        run = self._run
+        if run is None or self._outbox[-1] is not run or not run.takes(object_name, topic):
+            self.codec.publish_opening(object_name, topic)  # which looks at the names
+            run = self._run = Run(object_name, topic)
+            self._outbox.append(run)
+        self.queued += run.append(value, size)
+        if self.queued >= self._wake_at:
+            self._wake_at = self.queued + self._wake_every
+            self._wake()
+
+    def _end_runs(self) -> list[bytes]:
+        """The outbox, with frames in the place of the runs."""
+        outbox = cast(list[bytes], self._outbox)
+        if self._run is not None:
+            self._run = None
+            for place, one in enumerate(self._outbox):
+                if isinstance(one, Run):
+                    frame = outbox[place] = one.frame(self.codec)
+                    self.queued += len(frame) - one.size
+        return outbox
+
     def data_to_send(self, limit: int | None = None) -> bytes:
         """Takes what is queued, or the frames of its beginning that reach `limit` bytes; b"" when there is nothing."""
-        outbox = self._outbox
+        outbox = self._end_runs() if self._run is not None else cast(list[bytes], self._outbox)
         if len(outbox) == 1:
             data = outbox.pop()
         elif limit is None or self.queued <= limit:
@@ -202,6 +235,7 @@ class Connection:
     def discard(self) -> None:
         """Nothing of what is queued will be sent."""
         self._outbox.clear()
+        self._run = None
         self.queued = 0
 
     def take_back(self, data: bytes) -> None:
@@ -213,8 +247,11 @@ class Connection:
     def unsent(self) -> list[Decoded | Invalid]:
         """The messages that are queued: of a connection that is lost, those that were surely not sent."""
         other = Role.BROKER if self._role is Role.CLIENT else Role.CLIENT
-        frames = FrameReader(sys.maxsize).feed(b"".join(self._outbox))
-        return [message for message, _ in _decoder(other, self.codec, extended=True).decode_all(frames)]
+        frames = FrameReader(sys.maxsize).feed(b"".join(self._end_runs()))
+        messages: list[Decoded | Invalid] = []
+        for message, _ in _decoder(other, self.codec, extended=True).decode_all(frames):
+            messages += one_by_one(message, self.codec) if isinstance(message, UndecodedBatch) else (message,)
+        return messages
 
     def extend(self, encoding: str, send_limit: int, max_frame: int) -> None:
         """Both sides have agreed by `rob.hello`: what comes and goes from now on is encoded so, and so large at most."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +51,12 @@ class JsonCodec(Codec):
     def as_list(self, payload: bytes) -> bytes:
         return b"[]" if payload == b"null" else b"[%b]" % payload
 
+    def list_of(self, values: Sequence[Encoded]) -> bytes:
+        return b"[%b]" % b",".join(values)
+
+    def length_of(self, payload: Raw) -> int:
+        return len(self.values_of(payload))
+
     def opening(self, kind: type[Decoded]) -> bytes:
         return _opening(kind)
 
@@ -80,6 +86,9 @@ class JsonCodec(Codec):
 
     def event_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
         return _event_opening(object_name, topic, subscription)
+
+    def batch_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
+        return _batch_opening(object_name, topic, subscription)
 
     def decode_body(self, body: bytes) -> tuple[str, Raw]:
         variants: dict[str, Raw] = _decode_any_body(body)
@@ -123,6 +132,12 @@ def _publish_opening(object_name: str, topic: str) -> bytes:
 def _event_opening(object_name: str, topic: str, subscription: int) -> bytes:
     about = b'"subscription":%d,' % subscription if subscription else b""
     return b'{"Event":{%b"object_name":%b,"topic":%b,"args":' % (about, _name(object_name), _name(topic))
+
+
+@lru_cache(maxsize=4096)
+def _batch_opening(object_name: str, topic: str, subscription: int) -> bytes:
+    about = b'"subscription":%d,' % subscription if subscription else b""
+    return b'{"Batch":{%b"object_name":%b,"topic":%b,"values":' % (about, _name(object_name), _name(topic))
 
 
 def _is_alone(inner: Raw, body: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -46,6 +46,10 @@ _CALL_ID = re.compile(
 """What stands before a call's id, and how many bytes it has, if whoever encoded it wrote the fields in their order."""
 
 
+_LIST_SIZES = {0xDC: 2, 0xDD: 4}
+"""The first byte of a list of 16 values and more, and in how many bytes behind it they are counted."""
+
+
 class MessagePackCodec(Codec):
     name = "msgpack"
     null = Raw(_NULL)
@@ -71,6 +75,19 @@ class MessagePackCodec(Codec):
     def as_list(self, payload: bytes) -> bytes:
         return b"\x90" if payload == _NULL else b"\x91" + payload
 
+    def list_of(self, values: Sequence[Encoded]) -> bytes:
+        return _list_header(len(values)) + b"".join(values)
+
+    def length_of(self, payload: Raw) -> int:
+        """From its header: that as many values follow was found out when the message was decoded."""
+        head = bytes(memoryview(payload)[:5])
+        first = head[0]
+        if 0x90 <= first <= 0x9F:
+            return first & 0x0F
+        if first not in _LIST_SIZES:
+            raise msgspec.ValidationError("Expected `array` - at `$.values`")
+        return int.from_bytes(head[1 : 1 + _LIST_SIZES[first]])
+
     def opening(self, kind: type[Decoded]) -> bytes:
         return _opening(kind)
 
@@ -93,6 +110,9 @@ class MessagePackCodec(Codec):
 
     def event_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
         return _event_opening(object_name, topic, subscription)
+
+    def batch_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
+        return _batch_opening(object_name, topic, subscription)
 
     def decode_body(self, body: bytes) -> tuple[str, Raw]:
         variants: dict[str, Raw] = _decode_any_body(body)
@@ -153,3 +173,15 @@ def _publish_opening(object_name: str, topic: str) -> bytes:
 def _event_opening(object_name: str, topic: str, subscription: int) -> bytes:
     about = b"\x84\xacsubscription" + _encode(subscription) if subscription else b"\x83"
     return b"\x81\xa5Event%b\xabobject_name%b\xa5topic%b\xa4args" % (about, _name(object_name), _name(topic))
+
+
+@lru_cache(maxsize=4096)
+def _batch_opening(object_name: str, topic: str, subscription: int) -> bytes:
+    about = b"\x84\xacsubscription" + _encode(subscription) if subscription else b"\x83"
+    return b"\x81\xa5Batch%b\xabobject_name%b\xa5topic%b\xa6values" % (about, _name(object_name), _name(topic))
+
+
+def _list_header(count: int) -> bytes:
+    if count < 16:
+        return bytes((0x90 | count,))
+    return b"\xdc" + count.to_bytes(2) if count < 65_536 else b"\xdd" + count.to_bytes(4)

@@ -33,11 +33,11 @@ class Backpressure:
         """Those whose events are dropped now."""
         self.dropped = 0
 
-    def drop(self, feed: Feed) -> None:
-        """Counts an event that the subscriber does not get; to be asked before it is counted there."""
+    def drop(self, feed: Feed, count: int = 1) -> None:
+        """Counts events that the subscriber does not get; to be asked before they are counted there."""
         if not feed.missed:
             logger.warning("%s is too slow: its events are dropped from now on", feed.describe())
-        self.dropped += 1
+        self.dropped += count
 
     def filled(self, feed: Feed, publisher: Peer | None, now: float) -> None:
         """The feed is over the limit.

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Raw
-
 from ..messages import Event, EventCredit, Publish, Result, Subscribe, Subscribed
-from ..protocol.codec import Codec
 from ..protocol.encodings import JSON, transcode
-from ..protocol.json_payload import unreadable_to_seed
 from ..protocol.payload import Unsendable
-from .backpressure import Backpressure
+from .delivery import Delivery
 from .feeds import ConnectionFeed
 from .names import BROKER_OBJECT
 from .patterns import PatternError, topic_refusal
 from .peer import Peer
-from .pending import over_limit
 from .retained import Retained, RetainedEvents
 from .sessions import DetachedSessions
 from .subscriptions import LatestSubscription, Route, Subscription, Subscriptions, choose, refusal_of
@@ -31,15 +26,10 @@ class Events:
     """All that has to do with events."""
 
     __slots__ = (
-        "_ending",
-        "_limit",
-        "_outbox",
-        "_overfull",
         "_route",
         "_router",
         "backpressure",
-        "delivered",
-        "displaced",
+        "delivery",
         "published",
         "retained",
         "sessions",
@@ -50,18 +40,22 @@ class Events:
         limits = router.limits
         self._router = router
         self.published = 0
-        self.delivered = 0
-        self.displaced = 0
-        """With `delivered`: what a publication has changed there is how many subscriptions its own event went to."""
-        self._limit = limits.backlog
-        self._outbox = limits.outbox
-        self._overfull: list[tuple[Peer, str]] = []  # peers that cannot stay, and why
-        self._ending = False
         self.subscriptions = Subscriptions()
         self._route = self.subscriptions.route
-        self.backpressure = Backpressure(limits, router.woken)
+        self.delivery = Delivery(router)
+        self.backpressure = self.delivery.backpressure
         self.retained = RetainedEvents(limits.retained)
         self.sessions = DetachedSessions(limits)
+
+    @property
+    def delivered(self) -> int:
+        """Each event once for every subscription that it went to, or waits for."""
+        return self.delivery.delivered
+
+    @property
+    def reached(self) -> int:
+        """What a publication has changed here is how many subscriptions its own event went to."""
+        return self.delivery.delivered + self.delivery.displaced
 
     @property
     def has_deadlines(self) -> bool:
@@ -92,7 +86,7 @@ class Events:
             self._restore(route, now)
             problem = None
         else:
-            problem = self._deliver(route, peer, event.args, codec, now)
+            problem = self.delivery.deliver(route, peer, event.args, codec, now)
         if peer.paused:
             self.backpressure.overran(peer, len(frame))
         if problem is not None:
@@ -103,19 +97,19 @@ class Events:
     def announce(self, topic: str, name: str, now: float) -> None:
         """Publishes an event of the broker's own object."""
         route = self._route((BROKER_OBJECT, topic)) or self.subscriptions.find(BROKER_OBJECT, topic)
-        self._deliver(route, None, JSON.encode_payload({"object": name}), JSON, now)
+        self.delivery.deliver(route, None, JSON.encode_payload({"object": name}), JSON, now)
 
     def publish_will(self, peer: Peer, will: Publish, now: float) -> None:
         """The last will of a peer that is gone without goodbye."""
         self.published += 1
-        reached = self.delivered + self.displaced
+        reached = self.reached
         codec = peer.connection.codec
         if will.retain:
             self.retained.keep(will.object_name, will.topic, will.args, codec)
         route = self.subscriptions.find(will.object_name, will.topic)
-        self._deliver(route, None, will.args, codec, now)
+        self.delivery.deliver(route, None, will.args, codec, now)
         for observer in self._router.observers:
-            observer.willed(peer, will, self.delivered + self.displaced - reached, now)
+            observer.willed(peer, will, self.reached - reached, now)
 
     def _retain(self, peer: Peer, event: Publish) -> bool:
         """Whether the event is also to be delivered."""
@@ -131,132 +125,6 @@ class Events:
 
     def _refuse(self, peer: Peer, event: Publish, code: str, message: str) -> None:
         self._router.refuse(peer, event.call_id or None, event.object_name, code, message, about="Publish")
-
-    def _deliver(
-        self, route: Route, publisher: Peer | None, args: Raw, codec: Codec, now: float
-    ) -> tuple[str, str] | None:
-        """Why some do not get the event: an error's code and text for its publisher; None when all do."""
-        heads = route.heads.get(codec) or route.new_heads(codec)
-        value = bytes(args)
-        if codec.publish_closing:
-            value += codec.publish_closing
-        length = len(value)
-        problem: tuple[str, str] | None = None
-        subscriptions = route.subscriptions
-        if route.groups:
-            subscriptions = [*subscriptions, *map(choose, route.groups)]
-        last_codec: Codec | None = None
-        last_id = size = 0
-        frame = b""
-        for one in subscriptions:
-            one.position += 1
-            if one.id != last_id or one.codec is not last_codec:
-                # Most clients have few subscriptions, so that the next one's id is often the same.
-                last_codec, last_id = one.codec, one.id
-                if last_codec is codec:
-                    frame = (heads.find((last_id, length)) or heads.make(last_id, length)) + value
-                else:
-                    frame, problem = self._transcoded(route, args, codec, last_codec, last_id, problem)
-                size = len(frame)
-            if size > one.longest_frame or not size:
-                if size:
-                    problem = "too_large", over_limit(frame, one.peer)
-                one.skip()
-            elif one.credit > 0 and not one.backlog:
-                one.credit -= size
-                one.send_frame(frame)
-                self.delivered += 1
-                if one.connection.queued > self._outbox:
-                    self._left_unread(one.peer)
-            else:
-                self._keep_waiting(one, frame, route.key, publisher, now)
-        if route.plain:
-            problem = self._deliver_plain(route, publisher, args, codec, now) or problem
-        if self._overfull:
-            self._end_overfull(now)
-        return problem
-
-    def _left_unread(self, peer: Peer) -> None:
-        self._overfull.append((peer, f"over {self._outbox} bytes of events were left unread (outbox)"))
-
-    def _end_overfull(self, now: float) -> None:
-        """Not earlier: the end of a peer publishes more, its will and the loss of its names."""
-        if not self._ending:
-            self._ending = True
-            reached = self.delivered + self.displaced
-            while self._overfull:
-                self._router.end(*self._overfull.pop(), now)
-            self.displaced -= self.delivered + self.displaced - reached
-            self._ending = False
-
-    def _transcoded(
-        self,
-        route: Route,
-        args: Raw,
-        source: Codec,
-        target: Codec,
-        subscription: int,
-        problem: tuple[str, str] | None,
-    ) -> tuple[bytes, tuple[str, str] | None]:
-        """The event's frame in another encoding, empty where that cannot say it."""
-        try:
-            value = transcode(args, source, target)
-        except Unsendable as error:
-            return b"", ("invalid_args", f"a subscriber of '{route.key[0]}' cannot be told this: {error}")
-        return target.event_frame(*route.key, value, subscription), problem
-
-    def _keep_waiting(
-        self, one: Subscription, frame: bytes, key: tuple[str, str], publisher: Peer | None, now: float
-    ) -> None:
-        if one.lagging:
-            if not one.detached:
-                self.backpressure.drop(one)
-            one.gap += 1
-            return
-        dropped = one.append(frame, key, self._limit)
-        self.delivered += 1 - dropped
-        self.displaced += dropped
-        self.backpressure.dropped += dropped
-        if one.backlog_bytes > self._limit:
-            if one.overflow == "disconnect":
-                message = f"over {self._limit} bytes of events wait for '{one.object_name}' '{one.topic}' (backlog)"
-                self._overfull.append((one.peer, message))
-            elif not one.overflow:
-                self.backpressure.filled(one, publisher, now)
-
-    def _deliver_plain(
-        self, route: Route, publisher: Peer | None, args: Raw, codec: Codec, now: float
-    ) -> tuple[str, str] | None:
-        """To those whose events carry no id."""
-        problem: tuple[str, str] | None = None
-        object_name, topic = route.key
-        for one in route.plain:
-            peer = one.peer
-            feed = peer.feed
-            assert feed is not None
-            try:
-                value = transcode(args, codec, one.codec)
-                unreadable = unreadable_to_seed(value) if peer.is_seed else None
-            except Unsendable as error:
-                unreadable = str(error)
-            if unreadable:
-                problem = "invalid_args", f"subscribers of '{object_name}' cannot read this event: {unreadable}"
-                continue
-            frame = one.codec.event_frame(object_name, topic, value, 0)
-            if len(frame) > one.longest_frame:
-                problem = "too_large", over_limit(frame, peer)
-            elif feed.lagging:
-                self.backpressure.drop(feed)
-                feed.drop()
-            else:
-                self.delivered += 1
-                if not feed.backlog and feed.takes:
-                    peer.send_frame(frame)
-                else:
-                    feed.append(frame)
-                    if feed.backlog_bytes > self._limit:
-                        self.backpressure.filled(feed, publisher, now)
-        return problem
 
     # From subscribers
 
@@ -299,8 +167,7 @@ class Events:
     def _send_retained(self, one: Subscription, now: float) -> None:
         for object_name, topic, kept in self.retained.find(one.object_name, one.topic):
             self._send_one_retained(one, (object_name, topic), kept, now)
-            if self._overfull:
-                self._end_overfull(now)
+            if self.delivery.end_overfull(now):
                 break
 
     def _restore(self, route: Route, now: float) -> None:
@@ -308,8 +175,7 @@ class Events:
         kept = self.retained[route.key]
         for one in [*route.subscriptions, *map(choose, route.groups)]:
             self._send_one_retained(one, route.key, kept, now)
-        if self._overfull:
-            self._end_overfull(now)
+        self.delivery.end_overfull(now)
 
     def _send_one_retained(self, one: Subscription, key: tuple[str, str], kept: Retained, now: float) -> None:
         one.position += 1
@@ -321,14 +187,8 @@ class Events:
         frame = one.codec.encode(Event(*key, value, one.id, retained=True))
         if len(frame) > one.longest_frame:
             one.skip()
-        elif one.credit > 0 and not one.backlog:
-            one.credit -= len(frame)
-            one.send_frame(frame)
-            self.delivered += 1
-            if one.connection.queued > self._outbox:
-                self._left_unread(one.peer)
         else:
-            self._keep_waiting(one, frame, key, None, now)
+            self.delivery.send(one, frame, key, None, now)
 
     def credit(self, peer: Peer, credit: EventCredit, frame: bytes, now: float) -> None:
         """For a subscription that has just ended, it is nobody's fault."""

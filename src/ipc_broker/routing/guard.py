@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..messages import Call, Invalid, Message, Publish, RegisterObject, RegisterService, Subscribe
+from ..messages import Batch, Call, Invalid, Message, Publish, RegisterObject, RegisterService, Subscribe
 from ..security.policy import Action
 from .names import BROKER_OBJECT
 from .peer import Peer
@@ -39,9 +39,11 @@ class Guard:
 
     def table_for(self, access: Access) -> dict[type, Handler]:
         """What stands in it besides is the router's own. To be made anew when that has changed."""
+        publish = self._publishes(access)
         return self._open | {
             Call: self._calls(access),
-            Publish: self._publishes(access),
+            Publish: publish,
+            Batch: self._router.batches.one_by_one(publish),
             Subscribe: self._subscribe,
             RegisterObject: self._register,
             RegisterService: self._register_service,

@@ -18,6 +18,7 @@ from msgspec import UNSET, Raw, UnsetType
 from ..config import Limits, Quotas
 from ..credentials import Credentials
 from ..messages import (
+    Batch,
     Call,
     Cancel,
     Credit,
@@ -39,6 +40,7 @@ from ..observation import MOST_LISTED
 from ..security.principal import OWNER, Principal
 from .accounts import Accounts
 from .admission import Admission
+from .batches import Batches
 from .calls import Calls
 from .driver import Driver
 from .events import Events
@@ -90,6 +92,7 @@ class Router:
         self.calls = Calls(self)
         self.streams = Streams(self, self.calls)
         self.events = Events(self)
+        self.batches = Batches(self)
         self.driver = Driver(self)
         self.heartbeats = Heartbeats(self)
         self.services = Services(self)
@@ -111,6 +114,7 @@ class Router:
             Cancel: self.calls.cancel,
             Credit: self.streams.credit,
             Publish: self.events.publish,
+            Batch: self.batches.publish,
             Subscribe: self.events.subscribe,
             EventCredit: self.events.credit,
             HasObject: self.registrar.has_object,
@@ -121,7 +125,7 @@ class Router:
             Invalid: self._invalid,
         }
         """Of peers that may do everything; others have tables of their own."""
-        self.taps = Taps(self.handlers, lambda: self.gatekeeper.handlers_changed())
+        self.taps = Taps(self.handlers, self.batches.one_by_one, lambda: self.gatekeeper.handlers_changed())
         self.observers = self.taps.observers
         """Those that look at what happens: nearly always none."""
         self.accounts = Accounts(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Collection
 
@@ -43,6 +44,7 @@ class Subscription(Feed):
         "position",
         "routed",
         "send_frame",
+        "takes_batches",
         "topic",
     )
 
@@ -71,6 +73,10 @@ class Subscription(Feed):
         self.codec = peer.connection.codec
         self.send_frame = peer.send_frame
         self.longest_frame = peer.longest_frame
+        # What is dropped, or chosen for a member of a group, is chosen event by event.
+        self.takes_batches = bool(
+            wish.id and "batches" in peer.features and not wish.group and wish.overflow in ("", "disconnect")
+        )
 
     @property
     def key(self) -> int | tuple[str, str]:
@@ -194,10 +200,12 @@ class LatestSubscription(Subscription):
 class Route:
     """Who gets the events of one object and topic."""
 
-    __slots__ = ("groups", "heads", "key", "plain", "subscriptions")
+    __slots__ = ("_found", "groups", "heads", "key", "plain", "split", "subscriptions")
 
     def __init__(self, key: tuple[str, str], found: list[Subscription]) -> None:
         self.key = key
+        self._found = found
+        self.split: Split | None = None
         self.heads: dict[Codec, Heads] = {}
         self.subscriptions = [one for one in found if one.id and not one.group]
         self.plain = [one for one in found if not one.id]
@@ -207,9 +215,33 @@ class Route:
                 groups.setdefault((one.object_name, one.topic, one.group), deque()).append(one)
         self.groups = list(groups.values())
 
+    def new_split(self) -> Split:
+        split = self.split = Split(self, self._found)
+        return split
+
     def new_heads(self, codec: Codec) -> Heads:
         heads = self.heads[codec] = Heads(codec, *self.key)
         return heads
+
+
+class Split:
+    """A route for batches: who takes them as they are, and the route of the others."""
+
+    __slots__ = ("_codecs", "_longest", "others", "together")
+
+    def __init__(self, route: Route, found: list[Subscription]) -> None:
+        self.together = [one for one in found if one.takes_batches]
+        self.others: Route | None = None
+        others = [one for one in found if not one.takes_batches]
+        if others:
+            self.others = Route(route.key, others)
+            self.others.groups = route.groups  # whose members take turns, whichever way the events come
+        self._codecs = {one.codec for one in self.together}
+        self._longest = min((one.longest_frame for one in self.together), default=sys.maxsize)
+
+    def takes(self, codec: Codec, size: int) -> bool:
+        """Whether a batch encoded so, as a frame of so many bytes, can go to all of them as it is."""
+        return size <= self._longest and self._codecs <= {codec}
 
 
 class Heads:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..messages import Call, Credit, Error, Item, Publish, Result
+from ..messages import Batch, Call, Credit, Error, Item, Publish, Result
 from .peer import Peer
 from .pending import PendingCall, Refusal
 
@@ -20,7 +20,7 @@ Handler = Callable[[Peer, Any, bytes, float], None]
 
 Notice = Literal["registered", "lost", "connected", "disconnected"]
 
-TAPPED: tuple[type, ...] = (Call, Result, Error, Item, Publish)
+TAPPED: tuple[type, ...] = (Call, Result, Error, Item, Publish, Batch)
 
 MOST_WATCHERS = 32
 """Calls of `rob.monitor` at once: each costs the bus a little."""
@@ -40,6 +40,8 @@ class Observer:
 
     def handlers(self, behind: Mapping[type, Handler]) -> dict[type, Handler]:
         """Those of its own, for messages of the types `TAPPED` that concern it. Each must call the one `behind` it.
+
+        Where it has one for `Publish` and none for `Batch`, it gets the events of batches one by one.
 
         They are on the way of every message: whatever they call besides is felt.
         """
@@ -68,9 +70,15 @@ class Observer:
 class Taps:
     """`observers` is the list that others go through too."""
 
-    def __init__(self, handlers: dict[type, Handler], changed: Callable[[], None]) -> None:
-        """`changed` is called when the handlers are others than before."""
+    def __init__(
+        self,
+        handlers: dict[type, Handler],
+        one_by_one: Callable[[Handler], Handler],
+        changed: Callable[[], None],
+    ) -> None:
+        """`one_by_one` makes of a handler of `Publish` one of `Batch`; `changed` is called when the handlers are others."""
         self._handlers = handlers
+        self._one_by_one = one_by_one
         self._changed = changed
         self._original = {kind: handlers[kind] for kind in TAPPED}
         self.observers: list[Observer] = []
@@ -89,7 +97,10 @@ class Taps:
         """An observer gives other handlers than before."""
         handlers = dict(self._original)
         for observer in self.observers:
-            handlers |= observer.handlers(handlers)
+            taps = observer.handlers(handlers)
+            if Publish in taps and Batch not in taps:
+                taps[Batch] = self._one_by_one(taps[Publish])
+            handlers |= taps
         self._handlers |= handlers
         self._changed()
 

@@ -181,10 +181,10 @@ class Watcher(Observer):
             if not self._wants(peer, event.object_name, event.topic):
                 behind(peer, event, frame, now)
                 return
-            number, reached = events.published, events.delivered + events.displaced
+            number, reached = events.published, events.reached
             behind(peer, event, frame, now)
             if events.published != number and self._sees(now):  # else it was refused
-                count = events.delivered + events.displaced - reached
+                count = events.reached - reached
                 self._send(record_of_event(peer, event, count, self._time(now)), event.args, peer.connection.codec)
 
         return publish

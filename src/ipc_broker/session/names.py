@@ -99,6 +99,11 @@ class Names:
         elif isinstance(event.value, dict):
             self.registered(event.value.get("object", ""))
 
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        for event in events:
+            self.deliver(event, size)
+            size = 0
+
     def ended(self) -> None:
         """The broker refused the subscription, as the reply to that is told as well."""
         self._registrations = None

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..errors import TooLarge
 from ..messages import Error, Publish
+from ..protocol import batching
 from ..protocol.codec import Codec, checked_name
 from ..protocol.connection import Connection
 from ..protocol.encodings import transcode
@@ -42,12 +43,13 @@ class _LastWill(Struct, frozen=True):
 class Publisher:
     """See the module. What it keeps outlives the connections."""
 
-    __slots__ = ("_calls", "_retained", "_session", "_to_come", "_unsent", "_will")
+    __slots__ = ("_calls", "_retained", "_session", "_small", "_to_come", "_unsent", "_will")
 
     def __init__(self, session: Session, calls: Calls) -> None:
         self._session = session
         self._calls = calls
         self._retained: dict[tuple[str, str], _Kept] = {}
+        self._small = 0  # bytes of a value that may travel with others in one message
         self._unsent: list[tuple[Publish, Codec]] = []
         self._to_come: set[tuple[str, str]] = set()  # by whoever waits for the acknowledgement
         self._will: _LastWill | None = None
@@ -58,6 +60,10 @@ class Publisher:
         connection = session.connection
         if connection is None or not session.ready:
             connection = session.require_connection()
+        size = len(value)
+        if size <= self._small:
+            connection.publish(object_name, topic, value, size)
+            return connection.queued
         frame = connection.codec.publish_frame(object_name, topic, value)
         if len(frame) - HEADER_SIZE > connection.send_limit:
             raise _too_large(frame, connection, object_name, topic)
@@ -130,6 +136,8 @@ class Publisher:
 
     def reopen(self, connection: Connection, *, new_broker: bool) -> None:
         """There is a new connection."""
+        batches = self._session.supports("batches") and connection.send_limit >= batching.ROOM
+        self._small = batching.LARGEST_VALUE if batches else 0
         # What this encoding cannot say, or this broker not take, is left out; whoever publishes next is told.
         if self._session.welcome is not None:
             if self._will is not None:

@@ -16,7 +16,8 @@ from typing import Any
 from msgspec import Raw
 
 from ..errors import ConnectionLost, InvalidArgs
-from ..events import Event
+from ..events import Batch, Event
+from ..messages import Batch as UndecodableBatch
 from ..messages import (
     Call,
     Caller,
@@ -104,8 +105,10 @@ class Session:
             Error: self._error,
             Item: calls.item,
             Event: subscriptions.event,
+            Batch: subscriptions.batch,
             Missed: subscriptions.missed,
             UndecodableEvent: subscriptions.undecodable,
+            UndecodableBatch: subscriptions.undecodable_batch,
             Subscribed: subscriptions.subscribed,
             Call: serving.call,
             Cancel: serving.cancel,

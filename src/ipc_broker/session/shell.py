@@ -49,6 +49,9 @@ class Sink(Protocol):
     def deliver(self, event: Event | Gap, size: int) -> None:
         """The bytes that it took are given back with `ClientSubscription.taken` when it was consumed."""
 
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        """Several, of so many bytes together, which are given back when the last was consumed."""
+
     def ended(self) -> None:
         """The broker does not want the subscription any more: no event will come."""
 

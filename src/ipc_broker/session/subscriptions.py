@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..events import Event, Gap
+from msgspec import MsgspecError
+
+from ..events import Batch, Event, Gap
+from ..messages import Batch as UndecodableBatch
 from ..messages import Event as UndecodableEvent
 from ..messages import EventCredit, Missed, Subscribe, Subscribed
 from ..protocol.codec import checked_name
@@ -62,6 +65,11 @@ class ClientSubscription:
         self.seen += count
         self._held += size
         self.sink.deliver(event, size)
+
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        self.seen += len(events)
+        self._held += size
+        self.sink.deliver_all(events, size)
 
     def taken(self, size: int) -> bool:
         """What was delivered is consumed; the broker may send as much again. True: the shell should write that at once."""
@@ -169,6 +177,26 @@ class ClientSubscriptions:
             else:
                 for one in tuple(same):  # one of them may unsubscribe
                     one.deliver(_copy(event), 1, 0)
+
+    def batch(self, batch: Batch, size: int) -> None:
+        one = self.find(batch.subscription_id)
+        if one is not None and batch.values:
+            object_name, topic, id = batch.object, batch.topic, batch.subscription_id
+            one.deliver_all([Event(object_name, topic, value, False, id) for value in batch.values], size)
+
+    def undecodable_batch(self, batch: UndecodableBatch, size: int) -> None:
+        """One by one those that can be read, and in the places of the others the news that one was missed."""
+        one = self.find(batch.subscription)
+        if one is None or one.connection is None:
+            return
+        codec = one.connection.codec
+        for value in codec.values_of(batch.values):
+            try:
+                event: Event | Gap = Event(batch.object_name, batch.topic, codec.decode_any(value), False, one.id)
+            except (MsgspecError, ValueError, RecursionError):
+                event = Gap(batch.object_name, batch.topic, 1)
+            one.deliver(event, 1, size)
+            size = 0
 
     def undecodable(self, event: UndecodableEvent, size: int) -> None:
         """A value that nobody can read: those who were to get it learn that they missed one."""

@@ -93,5 +93,9 @@ class Subscription:
     def deliver(self, event: Event | Gap, size: int) -> None:
         self._waiting.append((event, size))
 
+    def deliver_all(self, events: list[Event], size: int) -> None:
+        self._waiting += [(event, 0) for event in events[:-1]]
+        self.deliver(events[-1], size)
+
     def ended(self) -> None:
         self.open = False

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from msgspec import MsgspecError
 
 from ..aio.memory import MemoryTransport
+from ..events import Batch, Event
 from ..messages import Invalid, Result, Welcome
 from ..protocol.codec import Decoded, Received
 from ..protocol.connection import Connection, Role, State
@@ -35,7 +36,7 @@ KINDS = (
     "Resume",
     "Subscribed",
 )
-"""The messages that a client or worker may be sent."""
+"""The messages that a client or worker may be sent; each event of a `Batch` is an "Event"."""
 
 Predicate = Callable[[Decoded], object]
 """Whether a message is meant: an `Event` as a subscription gives it, else a class of `ipc_broker.messages`."""
@@ -136,7 +137,18 @@ class Sieve:
     def __call__(self, data: bytes) -> bytes:
         if self._connection.state is State.EXTENDED and not self._losses:
             return data
-        return b"".join(frame for message, frame in self._read(data) if not self._is_lost(message))
+        return b"".join(frame for message, frame in self._one_by_one(data) if not self._is_lost(message))
+
+    def _one_by_one(self, data: bytes) -> Iterator[Received]:
+        for message, frame in self._read(data):
+            if isinstance(message, Batch):
+                codec = self._connection.codec
+                names, id = (message.object, message.topic), message.subscription_id
+                for value in message.values:
+                    payload = codec.encode_payload(value)
+                    yield Event(*names, value, False, id), codec.event_frame(*names, payload, id)
+            else:
+                yield message, frame
 
     def _read(self, data: bytes) -> Iterator[Received]:
         connection = self._connection

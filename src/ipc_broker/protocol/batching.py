@@ -1,0 +1,62 @@
+"""Events of one topic that are published one right after the other travel as one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Raw
+
+from ..messages import Batch, Publish
+from .codec import Codec
+
+LARGEST = 16 * 1024
+"""Bytes of values in one batch: it is taken, dropped and paid for with credit as a whole."""
+
+MOST = 128
+"""Values in one batch."""
+
+LARGEST_VALUE = 2048
+"""Bytes of a value beyond which it travels alone: there a batch saves nothing."""
+
+COST = 48
+"""Bytes that a small event counts for at least: it takes time, however short it is, and others want their turn."""
+
+ROOM = LARGEST + 16 * 1024
+"""Bytes of a frame that a batch fits into, with any names."""
+
+
+class Run:
+    """Events of one object and topic that wait to be written. `size`: what they count for while they wait."""
+
+    __slots__ = ("_object_name", "_room", "_topic", "_values", "size")
+
+    def __init__(self, object_name: str, topic: str) -> None:
+        self.size = 0
+        self._object_name = object_name
+        self._topic = topic
+        self._values: list[Raw] = []
+        self._room = LARGEST
+
+    def takes(self, object_name: str, topic: str) -> bool:
+        """Whether one more of these names may be appended."""
+        return topic == self._topic and object_name == self._object_name and self._room > 0 and len(self._values) < MOST
+
+    def append(self, value: Raw, size: int) -> int:
+        """`size` is the value's; gives what it counts for."""
+        self._values.append(value)
+        self._room -= size
+        size += COST
+        self.size += size
+        return size
+
+    def frame(self, codec: Codec) -> bytes:
+        values = self._values
+        if len(values) == 1:
+            return codec.publish_frame(self._object_name, self._topic, values[0])
+        return codec.batch_frame(self._object_name, self._topic, codec.list_of(values))
+
+
+def one_by_one(batch: Batch, codec: Codec) -> Iterator[Publish]:
+    """What a batch says, as it would be said without. Raises msgspec.MsgspecError where it holds no list."""
+    for value in codec.values_of(batch.values):
+        yield Publish(batch.object_name, batch.topic, value)
