@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from .description import ObjectDescription
+from .messages import DirectOffer
 from .observation import PAYLOAD, RATE, Inspection, Measurement, Record, ServiceState, TopicState
 
 
@@ -63,6 +64,10 @@ class Rob(Protocol):
 
     async def stopService(self, object: str) -> ServiceState:
         """Stops it, until it is called again; answers before it has ended. Only for those who may administer."""
+        ...
+
+    async def direct(self, object_name: str) -> DirectOffer | None:
+        """Where the object's worker can be called without the broker between, by this connection; null: not now."""
         ...
 
     async def unregister(self, object_name: str, keep_calls: bool = False) -> bool:

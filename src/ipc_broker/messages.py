@@ -239,6 +239,35 @@ class CallerGone(Struct, frozen=True, gc=False):
     prefix: Name
 
 
+class Direct(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The calls of this object come over a connection of their own from now on (session/direct.py).
+
+    Caller to broker; with the caller's `prefix` and `pid`, which it has proven, from there to the worker that serves the object;
+    and with the `prefix` the first message of that connection, to the worker, which begins with its calls when it has both.
+    """
+
+    object_name: Name
+    prefix: Name = ""
+    pid: int | None = None
+
+
+class DirectEnded(Struct, frozen=True, gc=False, omit_defaults=True):
+    """From the broker. To a caller: the object's worker is gone or, `refused`, was not told of it.
+
+    To a worker, without a name: no call comes directly any more, and whatever does is to be sent back.
+    """
+
+    object_name: Name = ""
+    refused: bool = False
+
+
+class Served(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Worker to broker: so many calls have come directly since the last time, and so many were answered with an error."""
+
+    calls: Count = 0
+    errors: Count = 0
+
+
 class Goodbye(Struct, frozen=True, gc=False, omit_defaults=True):
     """Whoever closes the connection in good order says so first: a client's last will is then not published.
 
@@ -273,6 +302,9 @@ Message = (
     | Pong
     | Caller
     | CallerGone
+    | Direct
+    | DirectEnded
+    | Served
     | Goodbye
 )
 
@@ -295,7 +327,8 @@ class Hello(Struct, frozen=True, gc=False):
     """The arguments of `rob.hello`, the first message of our clients and workers.
 
     `session` is the token that this client's previous connection was given, for what it missed since; `token` is one that was
-    made for whoever connects (`ipc-broker token create`).
+    made for whoever connects (`ipc-broker token create`). `direct` is the abstract Unix socket, without its leading zero byte,
+    at which a worker takes direct calls.
     """
 
     encodings: tuple[str, ...] = ("json",)
@@ -305,6 +338,7 @@ class Hello(Struct, frozen=True, gc=False):
     pid: Count = 0
     session: Name = ""
     token: Name = ""
+    direct: Name = ""
 
 
 class Welcome(Struct, frozen=True, gc=False):
@@ -323,3 +357,10 @@ class Welcome(Struct, frozen=True, gc=False):
     version: str
     pid: int
     heartbeat_ms: Count = 0
+
+
+class DirectOffer(Struct, frozen=True, gc=False):
+    """What `rob.direct` answers, or null: where the object's worker listens (`Hello.direct`), and which process that is."""
+
+    address: str
+    pid: int

@@ -35,6 +35,7 @@ class _Run(NamedTuple):
     connection: Connection
     result: Awaitable[Any]
     stream: Outgoing | None
+    deadline: float | None
 
 
 class Executor:
@@ -90,6 +91,18 @@ class Executor:
             if object_name is None or run.call.object_name == object_name:
                 self._cancel(run)
 
+    def cancel_of(self, connection: Connection) -> None:
+        """Those that came over this connection."""
+        for run in list(self._running.values()):
+            if run.connection is connection:
+                self._cancel(run)
+
+    def end_overdue(self, now: float) -> None:
+        """Those whose time is over: their callers wait no longer, or are not able to say so."""
+        for run in list(self._running.values()):
+            if run.deadline is not None and run.deadline <= now:
+                self._cancel(run)
+
     def add_credit(self, call_id: str, size: int) -> None:
         run = self._running.get(call_id)
         if run is not None and run.stream is not None:
@@ -124,9 +137,11 @@ class Executor:
     def _start(
         self, call: Call, connection: Connection, result: Awaitable[Any], stream: Outgoing | None = None
     ) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(call, connection, result), name=call.object_name)
+        loop = self._link.loop
+        deadline = loop.time() + call.timeout_ms / 1000 if call.timeout_ms else None
+        task = loop.create_task(self._answer(call, connection, result, deadline), name=call.object_name)
         if not task.done():  # an eager task may be
-            self._running[call.call_id] = _Run(task, call, connection, result, stream)
+            self._running[call.call_id] = _Run(task, call, connection, result, stream, deadline)
 
     def _start_stream(self, method: Method, arguments: Arguments, call: Call, connection: Connection) -> None:
         """To a caller that takes no stream the items come as one list."""
@@ -153,8 +168,8 @@ class Executor:
             stream.give_up()  # however this ends, the thread must not wait for ever
         return _STREAMED
 
-    async def _answer(self, call: Call, connection: Connection, result: Awaitable[Any]) -> None:
-        self._enter(call)
+    async def _answer(self, call: Call, connection: Connection, result: Awaitable[Any], deadline: float | None) -> None:
+        set_running_call(RunningCall(call, deadline, self._serving.caller_of))
         try:
             value = await result
             payload = None if value is _STREAMED else connection.codec.encode_payload(value)

@@ -22,11 +22,13 @@ from ..errors import (
     UntrustedBroker,
 )
 from ..forking import disown_in_children, give_up
-from ..messages import Error, Invalid, Welcome
+from ..identity.direct import AVAILABLE
+from ..messages import DirectOffer, Error, Invalid, Welcome
 from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
 from .callbacks import ConnectionCallbacks
+from .direct import connect_directly
 from .link_protocol import LinkProtocol
 from .transport import WRITE_CHUNK, open_connection
 
@@ -59,6 +61,8 @@ class Link:
         self.session.on_pause = self._paused
         self.session.on_goodbye = self._goodbye
         self.session.on_silence = self._end
+        if AVAILABLE and self.address.scheme == "unix":
+            self.session.directs.on_offer = self._offered
         self.closed = False
         self.parting = False
         """Its user has done with it, and it is about to be closed. For tests: they wait for nothing else then."""
@@ -66,6 +70,8 @@ class Link:
         self.settled_at = -math.inf
         """When the others, too, have had the time to come back after a reconnect."""
         self.subscriptions: set[Ends] = set()
+        self.background: set[asyncio.Task[None]] = set()
+        """What goes on by itself, and nobody waits for."""
         self._was_forked = False
         self._callbacks = callbacks
         self._protocol: LinkProtocol | None = None
@@ -362,6 +368,9 @@ class Link:
     def _end_late(self, protocol: LinkProtocol | None) -> None:
         if protocol is self._protocol:
             self._end(f"it was not closed within {GOODBYE_PATIENCE:g} s after the broker's goodbye")
+
+    def _offered(self, object_name: str, offer: DirectOffer) -> None:
+        connect_directly(self, object_name, offer)
 
     def _log_notice(self, notice: Error | Invalid) -> None:
         if isinstance(notice, Invalid):

@@ -14,12 +14,14 @@ from msgspec.structs import replace
 from ..description import Interface
 from ..destination import Destination
 from ..errors import ClientClosed, IPCError, NameTaken
+from ..identity.direct import AVAILABLE
 from ..interface import Method, SharedObject, method_of, methods_of
 from ..messages import Call
 from ..protocol.connection import Connection
 from ..schemas import interface_of
 from .callbacks import Notified
 from .client import Client
+from .direct_server import DirectServer
 from .executor import Executor
 from .signals import on_stop_signal
 
@@ -37,6 +39,9 @@ RETRY_NAME = 1.0
 
 WITHDRAW_TIMEOUT = 1.0
 """Seconds that the broker has to answer that the objects are served no more."""
+
+PARTING_TIMEOUT = 0.5
+"""Seconds that those who call directly have to leave by themselves; blocking clients learn it with their next call."""
 
 DRAIN_TIMEOUT = 5.0
 """Seconds that running methods may take to end when the worker stops."""
@@ -68,7 +73,10 @@ class Worker:
     ) -> None:
         destination = Destination(address, os.environ, token=token, tls=tls, trust_users=trust_users)
         self.client = Client(destination, name=name, on_connect=on_connect, on_disconnect=on_disconnect)
-        self._executor = Executor(self.client.link, threads)
+        link = self.client.link
+        self._executor = Executor(link, threads)
+        takes_direct_calls = AVAILABLE and link.address.scheme == "unix"
+        self._direct = DirectServer(link, self, self._executor) if takes_direct_calls else None
         self._objects: dict[str, object] = {}
         self._registered_as: dict[str, tuple[str, int]] = {}  # mode and concurrency of each
         self._methods: dict[str, dict[str, Method]] = {}
@@ -119,6 +127,8 @@ class Worker:
             link = self.client.link
             link.session.withdraw(name, _nobody(link.loop), link.loop.time())
             self._executor.cancel(name)
+            if self._direct is not None:
+                self._direct.remove(name)
 
     def method(self, object_name: str) -> Callable[[Function], Function]:
         """Serves one function as a method of the object: `@worker.method("math")`."""
@@ -188,12 +198,24 @@ class Worker:
         if link.closed:
             raise ClientClosed("this worker has served already; make a new one")
         link.session.serving.server = self
+        self._listen_for_direct_calls()
         await link.open_patiently()
         self._serving = self._takes_calls = True
         self._registrations = {name: link.loop.create_future() for name in self._objects}
         for name in self._objects:
             self._expose(name)
         await asyncio.gather(*self._registrations.values())
+
+    def _listen_for_direct_calls(self) -> None:
+        """Where that cannot be, all calls come through the broker."""
+        direct = self._direct
+        if direct is not None:
+            try:
+                direct.listen()
+            except OSError as error:
+                logger.debug("no direct calls: %s", error)
+            else:
+                self.client.link.session.serving.direct_server = direct
 
     async def _leave(self) -> None:
         """Takes no new calls, lets the running ones end, and closes."""
@@ -209,7 +231,11 @@ class Worker:
             if withdrawn:  # what the broker has sent until then is still answered
                 await asyncio.wait(withdrawn, timeout=WITHDRAW_TIMEOUT)
             self._takes_calls = False
+            if self._direct is not None:
+                self._direct.send_back()
             await self._executor.drain(DRAIN_TIMEOUT)
+            if self._direct is not None:
+                await self._direct.close(PARTING_TIMEOUT)
         finally:
             await link.close()
 
@@ -250,6 +276,8 @@ class Worker:
                 self.client.link.loop.call_later(RETRY_NAME, self._ask_again, name)
 
     def interrupted(self) -> None:
+        if self._direct is not None:
+            self._direct.drop_all()
         self._executor.cancel()
 
     def _ask_again(self, name: str) -> None:

@@ -25,6 +25,8 @@ from ..messages import (
     CallerGone,
     Cancel,
     Credit,
+    Direct,
+    DirectEnded,
     Error,
     EventCredit,
     Goodbye,
@@ -43,6 +45,7 @@ from ..messages import (
     RegisterService,
     Result,
     Resume,
+    Served,
     Subscribe,
     Subscribed,
 )
@@ -81,8 +84,22 @@ _KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
 }
 _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Goodbye),
-    Role.CLIENT: (Batch, Item, Credit, Cancel, Caller, CallerGone, Missed, Pause, Resume, Ping, Goodbye),
+    Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Direct, Served, Goodbye),
+    Role.CLIENT: (
+        Batch,
+        Item,
+        Credit,
+        Cancel,
+        Caller,
+        CallerGone,
+        Missed,
+        Pause,
+        Resume,
+        Ping,
+        Direct,
+        DirectEnded,
+        Goodbye,
+    ),
 }
 
 

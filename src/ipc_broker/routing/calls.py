@@ -132,7 +132,7 @@ class Calls:
         if len(frame) > worker.longest_frame:
             raise Refusal("too_large", over_limit(frame, worker))
         if caller not in worker.knows:
-            self._introduce(caller, worker)
+            self.introduce(caller, worker)
         worker.serving[pending.worker_id] = pending
         pending.registration = registration
         registration.running += 1
@@ -153,8 +153,9 @@ class Calls:
             return codec.encode(Call(pending.worker_id, call.object_name, call.method, args))
         return codec.encode(structs.replace(call, call_id=pending.worker_id, args=args))
 
-    def _introduce(self, caller: Peer, worker: Peer) -> None:
-        if "caller" in worker.features:
+    def introduce(self, caller: Peer, worker: Peer) -> None:
+        """Once, before the first that it calls."""
+        if "caller" in worker.features and caller not in worker.knows:
             worker.knows.add(caller)
             caller.known_to.add(worker)
             who = caller.credentials

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from ..description import EncodedDescription, Interface
 from ..driver import Rob
-from ..messages import Call, Goodbye, Hello, Name, Publish, Result, Welcome
+from ..messages import Call, DirectOffer, Goodbye, Hello, Name, Publish, Result, Welcome
 from ..observation import Inspection, Measurement, ServiceState, TopicState, Watch
 from ..protocol.encodings import ENCODINGS
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PAGE_MARGIN = 8192
 """Bytes of an answer that are left for its call id and all else around a page of names."""
 
-FEATURES = frozenset({"multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches"})
+FEATURES = frozenset({"multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct"})
 
 MOST_WILL = 64 * 1024
 """Bytes of a last will: it is kept for as long as its connection."""
@@ -83,6 +83,10 @@ class Clear(Struct, forbid_unknown_fields=True):
     topic: str
 
 
+class DirectPath(Struct, forbid_unknown_fields=True):
+    object_name: str
+
+
 class Describe(Struct, forbid_unknown_fields=True):
     object: str
 
@@ -115,6 +119,7 @@ class Driver:
             "unsubscribe": self._unsubscribe,
             "setWill": self._set_will,
             "clear": self._clear,
+            "direct": self._direct,
             "describe": self._describe,
             "topics": self._topics,
             "measure": self._measure,
@@ -202,6 +207,8 @@ class Driver:
         peer.extend(
             welcome.prefix, welcome.session, frozenset(welcome.features), welcome.encoding, longest, welcome.max_frame
         )
+        if "direct" in peer.features:
+            peer.direct_address = hello.direct
         if "heartbeat" in peer.features:
             self._router.heartbeats.watch(peer, now)
         for observer in self._router.observers:
@@ -249,6 +256,9 @@ class Driver:
                 "dropped": events.backpressure.dropped,
             },
         }
+
+    def _direct(self, peer: Peer, args: Raw, now: float) -> DirectOffer | None:
+        return self._router.directs.offer(peer, self._decode(peer, args, DirectPath).object_name)
 
     # Those who look
 

@@ -134,6 +134,7 @@ class Gatekeeper:
             if peer.principal is not None:
                 self._set_standing(peer, peer.principal, now)
         end_what_is_forbidden(self._router, now)
+        self._router.directs.end_all()
 
     def replace_tokens(self, tokens: Tokens, wall_clock: float, now: float) -> None:
         """Connections whose token is revoked or has expired end, as in `look`."""

@@ -35,6 +35,7 @@ class Peer:
         "calls",
         "connection",
         "credentials",
+        "direct_address",
         "features",
         "feed",
         "handlers",
@@ -78,6 +79,7 @@ class Peer:
         self.prefix = ""  # of its call ids; given by `rob.hello`
         self.features: frozenset[str] = frozenset()
         self.token = ""  # of its session
+        self.direct_address = ""  # where it takes direct calls (direct.py)
         self.resumes: DetachedSession | None = None  # the session before this one
         self.registrations: dict[str, Registration] = {}
         # By the id that an extended peer gave it, else by object and topic.

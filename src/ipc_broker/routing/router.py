@@ -22,6 +22,7 @@ from ..messages import (
     Call,
     Cancel,
     Credit,
+    Direct,
     Error,
     EventCredit,
     Goodbye,
@@ -34,6 +35,7 @@ from ..messages import (
     RegisterObject,
     RegisterService,
     Result,
+    Served,
     Subscribe,
 )
 from ..observation import MOST_LISTED
@@ -42,6 +44,7 @@ from .accounts import Accounts
 from .admission import Admission
 from .batches import Batches
 from .calls import Calls
+from .direct import Directs
 from .driver import Driver
 from .events import Events
 from .gatekeeper import Gatekeeper
@@ -91,6 +94,7 @@ class Router:
         self.names = Names()
         self.calls = Calls(self)
         self.streams = Streams(self, self.calls)
+        self.directs = Directs(self)
         self.events = Events(self)
         self.batches = Batches(self)
         self.driver = Driver(self)
@@ -120,12 +124,14 @@ class Router:
             HasObject: self.registrar.has_object,
             RegisterObject: self.registrar.register_object,
             RegisterService: self.registrar.register_service,
+            Direct: self.directs.begin,
+            Served: self.directs.served,
             Pong: self._pong,
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
         """Of peers that may do everything; others have tables of their own."""
-        self.taps = Taps(self.handlers, self.batches.one_by_one, lambda: self.gatekeeper.handlers_changed())
+        self.taps = Taps(self.handlers, self.batches.one_by_one, self._handlers_changed)
         self.observers = self.taps.observers
         """Those that look at what happens: nearly always none."""
         self.accounts = Accounts(self)
@@ -351,8 +357,14 @@ class Router:
     def _close_overfull(self, peer: Peer, now: float) -> None:
         self.end(peer, f"over {self.limits.outbox} bytes of answers were left unread (outbox)", now)
 
+    def _handlers_changed(self) -> None:
+        self.gatekeeper.handlers_changed()
+        if self.observers:  # who are to see all
+            self.directs.end_all()
+
     def _drop_all_of(self, peer: Peer, now: float) -> None:
         self.taps.peer_gone(peer)
+        self.directs.peer_gone(peer)
         self._drop_services_of(peer, now)
         self.calls.abandon_all(peer, now)
         self.calls.worker_gone(peer)

@@ -11,6 +11,7 @@ from ..errors import InvalidArgs, RemoteError, TooLarge
 from ..messages import Call, Cancel, Credit, Error, Invalid, Item, Result
 from ..protocol.codec import checked_name
 from ..protocol.framing import HEADER_SIZE
+from .direct import Directs
 from .replies import PendingCalls, exception_of
 from .serving import over_frame_limit
 from .shell import STREAM_ENDED, Reply, StreamReply
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 class Calls:
     """Those of one session, over all its connections. `prefix` begins the ids that the broker takes from it."""
 
-    __slots__ = ("_last_id", "_session", "late_answers", "pending", "prefix")
+    __slots__ = ("_last_id", "_session", "directs", "late_answers", "pending", "prefix")
 
     def __init__(self, session: Session, prefix: str) -> None:
         self.prefix = prefix
         self.pending = PendingCalls()
+        self.directs = Directs(session, self)
         self.late_answers = 0
         self._session = session
         self._last_id = 0
@@ -58,6 +60,10 @@ class Calls:
         connection = session.connection
         if connection is None or not session.ready:
             connection = session.require_connection()
+        directs = self.directs
+        path = directs.path_of(object_name) if directs.agreed and not credit else None
+        if path is not None:
+            connection = path.connection
         self._last_id += 1
         call_id = f"{self.prefix}{self._last_id}"  # what `next_id` does
         timeout_ms = 0 if timeout is None or session.welcome is None else _milliseconds(timeout)
@@ -77,14 +83,23 @@ class Calls:
                 object=object_name,
                 method=method,
             )
-        self.pending.add(call_id, reply, object_name, method, now, timeout, credit > 0)
+        if path is None:
+            self.pending.add(call_id, reply, object_name, method, now, timeout, credit > 0)
+            if directs.agreed:
+                directs.through_broker(call_id)
+        else:
+            path.in_flight += 1
+            self.pending.add(call_id, reply, object_name, method, now, timeout, False, path, frame)
         connection.send_frame(frame)
         return call_id
 
     def cancel(self, call_id: str) -> None:
         """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""
         connection = self._session.connection
-        if self.pending.take(call_id) is not None and connection is not None and self._session.supports("cancel"):
+        call = self.pending.take(call_id)
+        if call is not None and call.path is not None:
+            call.path.connection.send(Cancel(call_id))
+        elif call is not None and connection is not None and self._session.supports("cancel"):
             connection.send(Cancel(call_id))
 
     def give_credit(self, call_id: str, size: int) -> None:
@@ -96,11 +111,13 @@ class Calls:
     def connection_lost(self, reason: str, unsent: Container[str]) -> None:
         """`unsent` are the ids of those that were surely not sent."""
         self.pending.lose(reason, unsent)
+        self.directs.connection_lost()
 
     # What arrives
 
     def result(self, result: Result, size: int) -> None:
         call = self.pending.take(result.call_id)
+        self.directs.answered(result.call_id)
         if call is None:
             if not self._session.hello_answered(result.call_id, result.value):
                 self.late_answers += 1
@@ -117,6 +134,7 @@ class Calls:
 
     def error(self, call_id: str, error: Error) -> None:
         call = self.pending.take(call_id)
+        self.directs.answered(call_id)
         if call is None:
             if not self._session.hello_failed(call_id, error):
                 self.late_answers += 1

@@ -43,11 +43,12 @@ class _LastWill(Struct, frozen=True):
 class Publisher:
     """See the module. What it keeps outlives the connections."""
 
-    __slots__ = ("_calls", "_retained", "_session", "_small", "_to_come", "_unsent", "_will")
+    __slots__ = ("_calls", "_directs", "_retained", "_session", "_small", "_to_come", "_unsent", "_will")
 
     def __init__(self, session: Session, calls: Calls) -> None:
         self._session = session
         self._calls = calls
+        self._directs = calls.directs
         self._retained: dict[tuple[str, str], _Kept] = {}
         self._small = 0  # bytes of a value that may travel with others in one message
         self._unsent: list[tuple[Publish, Codec]] = []
@@ -60,6 +61,7 @@ class Publisher:
         connection = session.connection
         if connection is None or not session.ready:
             connection = session.require_connection()
+        self._directs.published += 1
         size = len(value)
         if size <= self._small:
             connection.publish(object_name, topic, value, size)
@@ -89,6 +91,7 @@ class Publisher:
             self._retained[object_name, topic] = _Kept(value, connection.codec)
         if reply is not None and extended:
             self._calls.pending.add(call_id, reply, object_name, topic, now, None)
+        self._directs.published += 1
         connection.send_frame(frame)
         if reply is not None and not extended:
             # The Rust crate's broker handles what a connection sends in its order: the answer to a later question will do.

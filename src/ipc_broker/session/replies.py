@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import MsgspecError, Raw, Struct, UnsetType
 
 from ..deadlines import Deadlines
 from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, NameTaken, NoSuchObject, call_error
-from ..messages import Error
+from ..messages import Cancel, Error
 from ..protocol.codec import Codec
 from .shell import Reply
+
+if TYPE_CHECKING:
+    from .direct import Path
 
 
 class PendingCall(Struct, gc=False):
@@ -23,6 +26,9 @@ class PendingCall(Struct, gc=False):
     bucket: dict[str, None] | None
     streams: bool
     """Whether `reply` is a `StreamReply`."""
+    path: Path | None = None
+    """The direct connection that it went over (direct.py), and its frame, should it come back undone."""
+    frame: bytes = b""
 
 
 class PendingCalls:
@@ -44,19 +50,27 @@ class PendingCalls:
         now: float | None,
         timeout: float | None,
         streams: bool = False,
+        path: Path | None = None,
+        frame: bytes = b"",
     ) -> None:
         bucket = None if timeout is None or now is None else self._deadlines.add(call_id, now + timeout)
-        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams)
+        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams, path, frame)
 
     def take(self, call_id: str) -> PendingCall | None:
         call = self.waiting.pop(call_id, None)
-        if call is not None and call.bucket is not None:
-            del call.bucket[call_id]
+        if call is not None:
+            if call.bucket is not None:
+                del call.bucket[call_id]
+            if call.path is not None:
+                call.path.in_flight -= 1
         return call
 
     def expire(self, now: float) -> None:
         for call_id in self._deadlines.expired(now):
             call = self.waiting.pop(call_id)
+            if call.path is not None:  # else the broker does both
+                call.path.in_flight -= 1
+                call.path.connection.send(Cancel(call_id))
             _refuse(call.reply, deadline_exceeded(call.object_name, call.method, call.timeout))
 
     def lose(self, reason: str, unsent: Container[str]) -> None:

@@ -10,16 +10,30 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ..description import MOST_BYTES, Interface
 from ..errors import ConnectionLost, InvalidArgs, IPCError
-from ..messages import Call, Caller, CallerGone, Cancel, Credit, Error, Item, RegisterObject, Result
+from ..messages import (
+    Call,
+    Caller,
+    CallerGone,
+    Cancel,
+    Credit,
+    Direct,
+    DirectEnded,
+    Error,
+    Item,
+    RegisterObject,
+    Result,
+)
 from ..protocol.codec import checked_name
-from ..protocol.connection import Connection
+from ..protocol.connection import Connection, State
 from ..protocol.framing import HEADER_SIZE
 from ..protocol.payload import Unsendable
 from .replies import Questions
-from .shell import Server
+from .shell import DirectServer, Server
 
 ROOM_BESIDES = 8192
 """Bytes of a `RegisterObject` besides its interface, at most."""
+
+_CLOSING = State.CLOSING
 
 _LONGEST_TEXT = 2048  # of an error's message: the frame must stay under the limit
 
@@ -44,6 +58,9 @@ class Serving:
         """`tells_interfaces`: whether this connection's broker takes them; the Rust crate's does not."""
         self._tells_interfaces = tells_interfaces
         self.server: Server | None = None
+        self.direct_server: DirectServer | None = None
+        """Of a worker that takes calls directly."""
+        self.direct_errors = 0
         self.exposed: dict[str, Exposed] = {}
         self._questions = questions
         self._connection: Connection | None = None
@@ -91,6 +108,8 @@ class Serving:
             self._register(wish, connection)
 
     def connection_lost(self) -> None:
+        if self._connection is not None:
+            self._connection.close()  # its calls still run, and their answers are dropped
         self._connection = None
         self._callers = {}  # calls that still run have the old ones: a new broker gives the same prefixes again
         if self.server is not None:
@@ -99,7 +118,7 @@ class Serving:
     # Answers. For a connection that is gone they are dropped: so is whoever waited for them.
 
     def answer(self, call: Call, connection: Connection, value: Raw) -> None:
-        if connection is self._connection:
+        if connection.state is not _CLOSING:
             frame = connection.codec.result_frame(call, value)
             if len(frame) - HEADER_SIZE > connection.send_limit:
                 reason = over_frame_limit(frame, connection, f"the result of '{call.object_name}.{call.method}'")
@@ -118,11 +137,11 @@ class Serving:
         return frame
 
     def send_item(self, connection: Connection, frame: bytes) -> None:
-        if connection is self._connection:
+        if connection.state is not _CLOSING:
             connection.send_frame(frame)
 
     def end_stream(self, call: Call, connection: Connection) -> None:
-        if connection is self._connection:
+        if connection.state is not _CLOSING:
             connection.send(Result(call.call_id, call.object_name, connection.codec.null, ended=True))
 
     def fail(
@@ -135,8 +154,10 @@ class Serving:
         type: str = "",
         data: Raw | UnsetType = UNSET,
     ) -> None:
-        if connection is not self._connection:
+        if connection.state is _CLOSING:
             return
+        if connection is not self._connection:
+            self.direct_errors += 1
         message = message.encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
         error = Error(call.call_id, call.object_name, message, code=code, type=type[:256], data=data, delivered="yes")
         frame = connection.codec.encode(error)
@@ -170,6 +191,21 @@ class Serving:
 
     def caller_gone(self, gone: CallerGone, size: int) -> None:
         self._callers.pop(gone.prefix, None)
+        if self.direct_server is not None:
+            self.direct_server.caller_gone(gone.prefix)
+
+    def direct(self, direct: Direct, size: int) -> None:
+        if self.direct_server is not None:
+            self.direct_server.admit(direct)
+
+    def direct_ended(self, message: DirectEnded, size: int) -> None:
+        if self.direct_server is not None and not message.object_name:
+            self.direct_server.send_back()
+
+    @property
+    def direct_address(self) -> str:
+        """For hello."""
+        return self.direct_server.address if self.direct_server is not None else ""
 
     @property
     def caller_of(self) -> Callable[[str], Caller | None]:

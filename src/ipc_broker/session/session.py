@@ -24,6 +24,8 @@ from ..messages import (
     CallerGone,
     Cancel,
     Credit,
+    Direct,
+    DirectEnded,
     Error,
     Goodbye,
     HasObjectResult,
@@ -88,6 +90,7 @@ class Session:
         self._settings = settings
         self._nonce = nonce
         self._calls = calls = Calls(self, prefix=nonce)
+        self.directs = calls.directs
         self.call, self.cancel, self.give_credit = calls.call, calls.cancel, calls.give_credit
         self._questions = Questions()
         self.serving = Serving(self._questions, lambda: self.welcome is not None)
@@ -115,6 +118,8 @@ class Session:
             Credit: serving.credit,
             Caller: serving.caller,
             CallerGone: serving.caller_gone,
+            Direct: serving.direct,
+            DirectEnded: self._direct_ended,
             Registered: self._registered,
             HasObjectResult: self.names.has_object_result,
             Pause: self._pause,
@@ -160,7 +165,8 @@ class Session:
         self._opened_at = now
         self._calls.prefix = self._nonce
         self._hello_id = self._calls.next_id()
-        hello = self._settings.hello(self.welcome.session if self.welcome is not None else "")
+        token = self.welcome.session if self.welcome is not None else ""
+        hello = self._settings.hello(token, self.serving.direct_address)
         self.connection.send(Call(self._hello_id, BROKER_OBJECT, "hello", JSON.encode_payload(hello)))
 
     def receive_data(self, data: bytes) -> None:
@@ -239,6 +245,7 @@ class Session:
             self._watchdog.watch(connection, welcome, self._opened_at)
         self.opened = self.ready = True
         self._turned_away_for = ""
+        self.directs.connection_made()
         self.serving.connection_made(connection)
         self.subscriptions.reopen_all(connection, extended=welcome is not None)
         self.publisher.reopen(connection, new_broker=welcome is None or welcome.epoch != known)
@@ -318,6 +325,10 @@ class Session:
 
     def _registered(self, message: Registered, size: int) -> None:
         self._questions.settle(("Registered", message.object_name))
+
+    def _direct_ended(self, message: DirectEnded, size: int) -> None:
+        self.directs.ended(message, size)
+        self.serving.direct_ended(message, size)
 
     def _pause(self, message: Pause, size: int) -> None:
         self._set_paused(True)

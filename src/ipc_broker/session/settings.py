@@ -8,7 +8,7 @@ from ..messages import Hello, Welcome
 from ..protocol.encodings import ENCODINGS, JSON
 from ..protocol.framing import SEED_MAX_FRAME
 
-FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches")
+FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct")
 
 MAX_FRAME = 64 * 1024 * 1024
 """The largest body, in bytes, that a session takes."""
@@ -25,8 +25,8 @@ class Settings(Struct, frozen=True):
     token: str = ""
     """Made for whoever connects, by `ipc-broker token`."""
 
-    def hello(self, session: str) -> Hello:
-        """`session` is the token of the connection before this one, "" for the first."""
+    def hello(self, session: str, direct: str = "") -> Hello:
+        """`session` is the token of the connection before this one, "" for the first; `direct` as in `Hello`."""
         return Hello(
             encodings=self.encodings,
             features=self.features,
@@ -35,6 +35,7 @@ class Settings(Struct, frozen=True):
             pid=self.pid,
             session=session,
             token=self.token,
+            direct=direct,
         )
 
     def welcome(self, value: Raw) -> Welcome | None:

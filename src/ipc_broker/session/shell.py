@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from ..errors import IPCError
 from ..events import Event, Gap
-from ..messages import Call
+from ..messages import Call, Direct
 from ..protocol.connection import Connection
 
 
@@ -73,3 +73,19 @@ class Server(Protocol):
 
     def interrupted(self) -> None:
         """The connection was lost: nobody waits for the answers of the calls that run."""
+
+
+class DirectServer(Protocol):
+    """What a worker's shell does with those who call it directly (direct.py)."""
+
+    address: str
+    """Of its socket."""
+
+    def admit(self, direct: Direct) -> None:
+        """The caller may; it may have connected already, or will."""
+
+    def send_back(self) -> None:
+        """Nobody may any more: what comes is to be failed with "indirect", undone."""
+
+    def caller_gone(self, prefix: str) -> None:
+        """Its connection to the broker has ended, and so does all that it has called."""

@@ -18,8 +18,6 @@ from .waiting import Answer
 LOOK_EVERY = 64 * 1024
 """Bytes published after which it is looked whether the broker asks for a pause."""
 
-_LONGEST_LOOK = 64  # reads; others may wait for what comes then, and ask for more without end
-
 
 class Calls:
     """Over one link. Everything raises ClientClosed when that was closed.
@@ -47,16 +45,22 @@ class Calls:
         link = self._link
         if link.closed:
             link.require_open()
+        if link.direct.offers:
+            link.direct.connect()
         answer = Answer()
         with link.lock:
             self._require_codec(codec)
             call_id = self._session.call(object_name, method, args, answer, None, timeout, headers=headers)
+            path = self._session.directs.of_call(call_id)
         try:
-            link.sender.flush(deadline)
-            if not link.wait_until(answer.done, deadline):
-                raise TimeoutError
+            if path is None or not link.direct.exchange(path, answer, deadline):
+                link.sender.flush(deadline)
+                if not link.wait_until(answer.done, deadline):
+                    raise TimeoutError
         except BaseException as error:  # Ctrl-C too: nobody waits for the answer any more
             self._cancel(call_id)
+            if path is not None:
+                link.direct.give_up(path)
             if type(error) is TimeoutError:
                 raise deadline_exceeded(object_name, method, timeout) from None
             raise
@@ -175,7 +179,7 @@ class Calls:
         link.require_open()
         if self._unread > LOOK_EVERY:
             self._unread = 0
-            self._look_for_pause()
+            link.turns.look(lambda: session.paused)  # events that nobody takes now may stand before a `Pause`
         if session.paused:
             # After that time it is sent all the same: a broker that still wants less does not read it.
             link.wait_until(lambda: not session.paused, deadline)
@@ -193,22 +197,6 @@ class Calls:
             if link.torn is connection:
                 raise ConnectionLost("the connection was lost while the event was sent: it may not have been routed")
             link.wait_ready(deadline)  # what was not sent goes out with the next connection
-
-    def _look_for_pause(self) -> None:
-        """Reads what has come, unless another thread does: events that nobody takes now may stand before a `Pause`."""
-        link = self._link
-        leads = False
-        try:
-            with link.lock:
-                if not link.turns.led:
-                    leads = link.turns.led = True
-            reads = _LONGEST_LOOK if leads else 0
-            while reads and not self._session.paused and link.read(0.0):
-                reads -= 1
-        finally:
-            if leads:
-                link.turns.led = False
-                link.turns.hand_over()
 
     def _require_codec(self, codec: Codec) -> None:
         connection = self._session.connection

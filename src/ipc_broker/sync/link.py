@@ -18,6 +18,7 @@ from ..protocol.connection import Connection, State
 from ..session import Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.settings import FEATURES
+from .direct import DirectCalls
 from .sender import Sender
 from .tidings import Notified, Tidings
 from .transport import Transport, open_transport
@@ -58,6 +59,7 @@ class Link:
         self.sender = Sender(self)
         self.turns = Turns(self)
         self.wait_until = self.turns.wait_until
+        self.direct = DirectCalls(self)
         self.closed = False
         self.was_forked = False
         """This process is a child of the one that it belongs to, and its locks may be held for ever."""
@@ -291,6 +293,7 @@ class Link:
         self.was_forked = self.closed = True
         if self.transport is not None:
             self.transport.disown()
+        self.direct.disown()
 
     # What the session tells, with the lock held
 

@@ -22,6 +22,10 @@ _AGAIN = 0.5
 """Seconds after which a follower looks for itself: whoever was to hand it the lead may have been interrupted by Ctrl-C."""
 
 
+_LONGEST_LOOK = 64
+"""Reads; others may wait for what comes then, and ask for more without end."""
+
+
 class Turns:
     """Who leads, and who follows. Deadlines are of `time.monotonic`, None for ever."""
 
@@ -88,6 +92,22 @@ class Turns:
             if link.tidings.due and not link.tidings.being_told:
                 return done(), False
         return True, False
+
+    def look(self, enough: Done) -> None:
+        """Reads what has come, without waiting, unless another thread reads."""
+        link = self._link
+        leads = False
+        try:
+            with link.lock:
+                if not self.led:
+                    leads = self.led = True
+            reads = _LONGEST_LOOK if leads else 0
+            while reads and not enough() and link.read(0.0):
+                reads -= 1
+        finally:
+            if leads:
+                self.led = False
+                self.hand_over()
 
     def hand_over(self) -> None:
         """The lead, which was given up by setting `led`, to a thread that waits."""

@@ -1,0 +1,111 @@
+"""Direct connections between a client and a worker, as the event loop calls them. See session/direct.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING, cast
+
+from ..context import outside_of_calls
+from ..identity.direct import connect_to_worker
+from ..messages import DirectOffer
+from ..protocol.connection import Connection
+from ..session import WRITE_EARLY
+from ..session.direct import Path
+from .transport import WRITE_CHUNK, write_at_once
+
+if TYPE_CHECKING:
+    from .link import Link
+
+logger = logging.getLogger("ipc_broker")
+
+
+class DirectEnd(asyncio.Protocol):
+    """Either end: writes what is sent in one turn of the loop at once."""
+
+    connection: Connection
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._flush_scheduled = False
+        self._takes = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        write_at_once(self.transport)
+
+    def wake(self) -> None:
+        """The connection has something to write."""
+        if self.link.urgent:
+            self.link.urgent = False
+            self.flush()
+        elif self._flush_scheduled:
+            self.flush(at_least=WRITE_EARLY)
+        else:
+            self._flush_scheduled = True
+            self.link.loop.call_soon(self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
+
+    def flush(self, at_least: int = 1) -> None:
+        connection, transport = self.connection, self.transport
+        while connection.queued >= at_least and self._takes and not transport.is_closing():
+            transport.write(connection.data_to_send(WRITE_CHUNK))
+            at_least = 1
+
+    def pause_writing(self) -> None:
+        self._takes = False
+
+    def resume_writing(self) -> None:
+        self._takes = True
+        self.flush()
+
+
+class DirectLink(DirectEnd):
+    """The client's."""
+
+    def __init__(self, link: Link, object_name: str) -> None:
+        super().__init__(link)
+        self._directs = link.session.directs
+        self._object_name = object_name
+        self._path: Path | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        path = self._directs.open(self._object_name, self.wake, WRITE_EARLY, self.transport.abort)
+        if path is None:
+            self.transport.abort()
+        else:
+            self._path = path
+            self.connection = path.connection
+            self._directs.begin(path)
+
+    def data_received(self, data: bytes) -> None:
+        path = self._path
+        if path is not None and not self._directs.receive_data(path, data):
+            self.transport.abort()
+        elif path is not None and path.is_done:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._path is not None:
+            self._directs.lost(self._path, f"the connection to its worker was lost ({exc or 'it was closed'})")
+
+
+def connect_directly(link: Link, object_name: str, offer: DirectOffer) -> None:
+    """Where that fails, calls go through the broker as before: nobody has to be told."""
+    try:
+        connected = connect_to_worker(offer)
+    except OSError as error:
+        logger.debug("'%s' cannot be called directly: %s", object_name, error)
+    else:
+        connecting = outside_of_calls(lambda: link.loop.create_task(_connect(link, object_name, connected)))
+        link.background.add(connecting)
+        connecting.add_done_callback(link.background.discard)
+
+
+async def _connect(link: Link, object_name: str, connected: socket.socket) -> None:
+    await link.loop.create_unix_connection(lambda: DirectLink(link, object_name), sock=connected)

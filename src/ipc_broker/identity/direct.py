@@ -1,0 +1,50 @@
+"""The sockets of direct calls: without a file, so that nothing is left of a process that was killed.
+
+Anybody on the machine can connect to one, or listen where another did: both ends ask the kernel who the other is.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from ..messages import DirectOffer
+from .peer import credentials_of
+from .users import is_own_or_root
+
+AVAILABLE = sys.platform == "linux"
+"""Whether there are such sockets."""
+
+BACKLOG = 128
+
+
+def listen_for_callers(address: str) -> socket.socket:
+    """Raises OSError."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(f"\0{address}")
+        listening.listen(BACKLOG)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def connect_to_worker(offer: DirectOffer) -> socket.socket:
+    """At once or not at all; to the process that the broker has named, and to no other. Raises OSError."""
+    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connected.setblocking(False)
+        connected.connect(f"\0{offer.address}")
+        if pid_of(connected) != offer.pid:
+            raise PermissionError(f"another process than {offer.pid} listens there")
+    except BaseException:
+        connected.close()
+        raise
+    return connected
+
+
+def pid_of(connected: socket.socket) -> int | None:
+    """The process at the other end; None where it is not of our user, or root's."""
+    who = credentials_of(connected)
+    return who.pid if who.uid is not None and is_own_or_root(who.uid) else None

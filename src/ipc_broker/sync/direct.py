@@ -1,0 +1,111 @@
+"""The direct connections of a blocking client. See session/direct.py.
+
+One call at a time goes over each: the thread that makes it is alone with the socket. Others go through the broker meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from ..identity.direct import AVAILABLE, connect_to_worker
+from ..messages import DirectOffer
+from ..session.direct import Path
+from .transport import NothingSent, SocketTransport
+from .waiting import Answer, earlier
+
+if TYPE_CHECKING:
+    from .link import Link
+
+LOOK_EVERY = 1.0
+"""Seconds without an answer after which it is looked whether the broker has said that the worker is gone, or frozen."""
+
+
+class DirectCalls:
+    """Those of one link."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._directs = link.session.directs
+        self._transports: dict[Path, SocketTransport] = {}
+        self.offers: dict[str, DirectOffer] = {}
+        """What the broker has named, and nobody has connected to yet."""
+        if AVAILABLE and link.address.scheme == "unix":
+            self._directs.most_in_flight = 1
+            self._directs.on_offer = self.offers.__setitem__
+
+    def connect(self) -> None:
+        """To all that were offered. Where that fails, calls go through the broker as before."""
+        link, directs = self._link, self._directs
+        while self.offers:
+            object_name, offer = self.offers.popitem()
+            try:
+                transport = SocketTransport(connect_to_worker(offer))
+            except OSError:
+                continue
+            with link.lock:
+                path = directs.open(object_name, _nothing, sys.maxsize, transport.close)
+                if path is not None:
+                    self._transports[path] = transport
+                    directs.begin(path)
+            if path is None:
+                transport.close()
+        link.sender.flush_now()
+
+    def exchange(self, path: Path, answer: Answer, deadline: float | None) -> bool:
+        """Sends the call that is queued there, and waits for its answer. False: it goes through the broker after all.
+
+        Raises TimeoutError; then, as after any other exception, `give_up` is to follow.
+        """
+        transport = self._transports[path]
+        data = path.connection.data_to_send()
+        try:
+            transport.send(data, None if deadline is None else deadline - time.monotonic())
+            while not answer.done() and path.in_flight:
+                self._read(path, transport, deadline)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            with self._link.lock:
+                if isinstance(error, NothingSent):
+                    path.connection.take_back(data)
+                self._lose(path, error.strerror or str(error))
+        if path.is_done:
+            self.give_up(path)
+        return answer.done()
+
+    def _read(self, path: Path, transport: SocketTransport, deadline: float | None) -> None:
+        look_at = time.monotonic() + LOOK_EVERY
+        until = earlier(deadline, look_at)
+        try:
+            data = transport.recv(until - time.monotonic())
+        except TimeoutError:
+            if until == deadline:
+                raise
+            self._link.turns.look(lambda: not path.in_flight)
+            return
+        with self._link.lock:
+            if not data:
+                self._lose(path, "its worker closed the connection")
+            elif not self._directs.receive_data(path, data):
+                self._lose(path, "its worker sent what is no answer")
+
+    def give_up(self, path: Path) -> None:
+        """Its worker ends what it does for us. May be called again."""
+        with self._link.lock:
+            self._lose(path, "the connection to its worker was given up")
+
+    def _lose(self, path: Path, why: str) -> None:
+        transport = self._transports.pop(path, None)
+        if transport is not None:
+            self._directs.lost(path, why)
+            transport.close()
+
+    def disown(self) -> None:
+        for transport in self._transports.values():
+            transport.disown()
+
+
+def _nothing() -> None:
+    """Whoever calls sends it too."""
