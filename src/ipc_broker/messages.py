@@ -240,24 +240,26 @@ class CallerGone(Struct, frozen=True, gc=False):
 
 
 class Direct(Struct, frozen=True, gc=False, omit_defaults=True):
-    """The calls of this object come over a connection of their own from now on (session/direct.py).
+    """The calls of this object come over a connection of their own from now on, to the worker at this address.
 
     Caller to broker; with the caller's `prefix` and `pid`, which it has proven, from there to the worker that serves the object;
     and with the `prefix` the first message of that connection, to the worker, which begins with its calls when it has both.
     """
 
     object_name: Name
+    address: Name
     prefix: Name = ""
     pid: int | None = None
 
 
 class DirectEnded(Struct, frozen=True, gc=False, omit_defaults=True):
-    """From the broker. To a caller: the object's worker is gone or, `refused`, was not told of it.
+    """From the broker to a caller: the worker at this address is gone or, `refused`, was not told of it.
 
-    To a worker, without a name: no call comes directly any more, and whatever does is to be sent back.
+    To a worker, without an address: no call comes directly any more, and whatever does is to be sent back. From a worker, over
+    the direct connection: it goes, and answers what it has.
     """
 
-    object_name: Name = ""
+    address: Name = ""
     refused: bool = False
 
 

@@ -11,7 +11,6 @@ from ..context import outside_of_calls
 from ..identity.direct import connect_to_worker
 from ..messages import DirectOffer
 from ..protocol.connection import Connection
-from ..session import WRITE_EARLY
 from ..session.direct import Path
 from .transport import WRITE_CHUNK, write_at_once
 
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from .link import Link
 
 logger = logging.getLogger("ipc_broker")
+
+
+WRITE_AT_ONCE = 1024
+"""Bytes that are written before the end of the turn: the other end begins with them while this one goes on."""
 
 
 class DirectEnd(asyncio.Protocol):
@@ -41,7 +44,7 @@ class DirectEnd(asyncio.Protocol):
             self.link.urgent = False
             self.flush()
         elif self._flush_scheduled:
-            self.flush(at_least=WRITE_EARLY)
+            self.flush(at_least=WRITE_AT_ONCE)
         else:
             self._flush_scheduled = True
             self.link.loop.call_soon(self._flush_soon)
@@ -49,6 +52,16 @@ class DirectEnd(asyncio.Protocol):
     def _flush_soon(self) -> None:
         self._flush_scheduled = False
         self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """What is sent on the way goes out at the end."""
+        scheduled, self._flush_scheduled = self._flush_scheduled, True
+        self.receive(data)
+        self._flush_scheduled = scheduled
+        self.flush()
+
+    def receive(self, data: bytes) -> None:
+        raise NotImplementedError
 
     def flush(self, at_least: int = 1) -> None:
         connection, transport = self.connection, self.transport
@@ -67,15 +80,16 @@ class DirectEnd(asyncio.Protocol):
 class DirectLink(DirectEnd):
     """The client's."""
 
-    def __init__(self, link: Link, object_name: str) -> None:
+    def __init__(self, link: Link, object_name: str, offer: DirectOffer) -> None:
         super().__init__(link)
+        self._offer = offer
         self._directs = link.session.directs
         self._object_name = object_name
         self._path: Path | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        path = self._directs.open(self._object_name, self.wake, WRITE_EARLY, self.transport.abort)
+        path = self._directs.open(self._object_name, self._offer, self.wake, WRITE_AT_ONCE, self.transport.abort)
         if path is None:
             self.transport.abort()
         else:
@@ -83,7 +97,7 @@ class DirectLink(DirectEnd):
             self.connection = path.connection
             self._directs.begin(path)
 
-    def data_received(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         path = self._path
         if path is not None and not self._directs.receive_data(path, data):
             self.transport.abort()
@@ -102,10 +116,10 @@ def connect_directly(link: Link, object_name: str, offer: DirectOffer) -> None:
     except OSError as error:
         logger.debug("'%s' cannot be called directly: %s", object_name, error)
     else:
-        connecting = outside_of_calls(lambda: link.loop.create_task(_connect(link, object_name, connected)))
+        connecting = outside_of_calls(lambda: link.loop.create_task(_connect(link, object_name, offer, connected)))
         link.background.add(connecting)
         connecting.add_done_callback(link.background.discard)
 
 
-async def _connect(link: Link, object_name: str, connected: socket.socket) -> None:
-    await link.loop.create_unix_connection(lambda: DirectLink(link, object_name), sock=connected)
+async def _connect(link: Link, object_name: str, offer: DirectOffer, connected: socket.socket) -> None:
+    await link.loop.create_unix_connection(lambda: DirectLink(link, object_name, offer), sock=connected)

@@ -12,9 +12,9 @@ from ..identity.direct import listen_for_callers, pid_of
 from ..messages import Call, Cancel, Direct, DirectEnded, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
-from ..session import WRITE_EARLY, Server
+from ..session import Server
 from .accepting import Acceptor
-from .direct import DirectEnd
+from .direct import WRITE_AT_ONCE, DirectEnd
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -153,13 +153,13 @@ class DirectCaller(DirectEnd):
         super().connection_made(transport)
         broker = self.link.session.connection
         self._pid = pid_of(transport.get_extra_info("socket"))
-        self.connection = Connection(Role.CLIENT, self.wake, wake_every=WRITE_EARLY)
+        self.connection = Connection(Role.CLIENT, self.wake, wake_every=WRITE_AT_ONCE)
         if broker is None or self._pid is None or not self._server.came(self):
             self.transport.abort()
         else:
             self.connection.extend(broker.codec.name, broker.send_limit, broker.max_frame)
 
-    def data_received(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         received = self.connection.receive_data(data)
         if not self.prefix and received:
             first, _ = received.pop(0)
@@ -206,7 +206,7 @@ class DirectCaller(DirectEnd):
         """It should call no more this way."""
         if not self._ended:
             self._ended = True
-            self.connection.send(DirectEnded(self.object_name))
+            self.connection.send(DirectEnded(self._server.address))
 
     def _drop(self, why: str) -> None:
         logger.warning("a direct connection is closed: %s", why)

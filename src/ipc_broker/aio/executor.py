@@ -21,6 +21,7 @@ from ..protocol.connection import Connection
 from ..protocol.payload import Unsendable, reason_of
 from ..session import ItemTooLarge
 from .link import Link
+from .starting import Starter
 from .streaming import Outgoing
 
 logger = logging.getLogger("ipc_broker")
@@ -46,6 +47,7 @@ class Executor:
         self._serving = link.session.serving
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._starter: Starter | None = None
         self._running: dict[str, _Run] = {}  # by the id of the call
 
     def __len__(self) -> int:
@@ -131,6 +133,8 @@ class Executor:
                     if stuck:
                         logger.warning("%d calls catch their cancellation and are left alone", len(stuck))
         finally:
+            if self._starter is not None:
+                self._starter.close()
             if self._pool is not None:
                 self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -139,8 +143,11 @@ class Executor:
     ) -> None:
         loop = self._link.loop
         deadline = loop.time() + call.timeout_ms / 1000 if call.timeout_ms else None
-        task = loop.create_task(self._answer(call, connection, result, deadline), name=call.object_name)
-        if not task.done():  # an eager task may be
+        answering = self._answer(call, connection, result, deadline)
+        if self._starter is None:
+            self._starter = Starter(loop)
+        task = self._starter.start(answering, contextvars.copy_context(), call.object_name)
+        if task is not None and not task.done():  # an eager task may be
             self._running[call.call_id] = _Run(task, call, connection, result, stream, deadline)
 
     def _start_stream(self, method: Method, arguments: Arguments, call: Call, connection: Connection) -> None:

@@ -46,7 +46,11 @@ class LinkProtocol(asyncio.Protocol):
             self._link.made(self, self._opened)
 
     def data_received(self, data: bytes) -> None:
+        link = self._link
+        scheduled, link.flush_scheduled = link.flush_scheduled, True  # what is sent on the way goes out at the end
         self._receive(bytes(data))  # Windows' Proactor loop gives a bytearray
+        link.flush_scheduled = scheduled
+        link.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()

@@ -42,14 +42,14 @@ class Directs:
     def begin(self, caller: Peer, wish: Direct, frame: bytes, now: float) -> None:
         """What the caller calls from now on does not come by here. Its worker waits for this word."""
         worker = self._worker_for(caller, wish.object_name)
-        if worker is None:
-            caller.connection.send(DirectEnded(wish.object_name, refused=True))
+        if worker is None or worker.direct_address != wish.address:
+            caller.connection.send(DirectEnded(wish.address, refused=True))
             return
         path = _Path(caller, worker, wish.object_name)
         for end in (caller, worker):
             self._paths.setdefault(end, set()).add(path)
         self._router.calls.introduce(caller, worker)
-        worker.connection.send(Direct(wish.object_name, caller.prefix, caller.credentials.pid))
+        worker.connection.send(Direct(wish.object_name, wish.address, caller.prefix, caller.credentials.pid))
 
     def _worker_for(self, caller: Peer, object_name: str) -> Peer | None:
         name = self._router.names.find(object_name)
@@ -82,7 +82,7 @@ class Directs:
             other = path.caller if path.worker is peer else path.worker
             self._paths.get(other, set()).discard(path)
             if path.worker is peer:
-                path.caller.connection.send(DirectEnded(path.object_name))
+                path.caller.connection.send(DirectEnded(peer.direct_address))
 
 
 def _may(peer: Peer) -> bool:

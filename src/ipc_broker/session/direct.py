@@ -46,10 +46,11 @@ SENT_BACK = frozenset({"indirect", "no_such_object"})
 class Path:
     """One direct connection, for the calls of one object. `close` is the shell's: it ends the connection."""
 
-    __slots__ = ("close", "connection", "in_flight", "is_open", "object_name")
+    __slots__ = ("address", "close", "connection", "in_flight", "is_open", "object_name")
 
-    def __init__(self, object_name: str, connection: Connection, close: Callable[[], None]) -> None:
+    def __init__(self, object_name: str, address: str, connection: Connection, close: Callable[[], None]) -> None:
         self.object_name = object_name
+        self.address = address
         self.connection = connection
         self.close = close
         self.in_flight = 0
@@ -134,7 +135,7 @@ class Directs:
     # What the shell says
 
     def open(
-        self, object_name: str, wake: Callable[[], None], wake_every: int, close: Callable[[], None]
+        self, object_name: str, offer: DirectOffer, wake: Callable[[], None], wake_every: int, close: Callable[[], None]
     ) -> Path | None:
         """It is connected to the worker: `begin` is to be called next. None: it is of no use any more."""
         session = self._session
@@ -143,7 +144,7 @@ class Directs:
             return None
         connection = Connection(Role.CLIENT, wake, wake_every=wake_every)
         connection.extend(welcome.encoding, welcome.max_frame, broker.max_frame)
-        return Path(object_name, connection, close)
+        return Path(object_name, offer.address, connection, close)
 
     def begin(self, path: Path) -> None:
         """From now on calls go this way. The worker waits for what it is told through the broker, behind earlier calls."""
@@ -151,8 +152,8 @@ class Directs:
         assert session.welcome is not None
         assert session.connection is not None
         self._paths[path.object_name] = path
-        session.connection.send(Direct(path.object_name))
-        path.connection.send(Direct(path.object_name, session.welcome.prefix))
+        session.connection.send(Direct(path.object_name, path.address))
+        path.connection.send(Direct(path.object_name, path.address, session.welcome.prefix))
 
     def receive_data(self, path: Path, data: bytes) -> bool:
         """False: nothing more can be understood there, and it is to be closed."""
@@ -196,16 +197,20 @@ class Directs:
 
     def ended(self, message: DirectEnded, size: int) -> None:
         """The worker is gone or, when it was `refused`, never let us in."""
-        path = self._paths.get(message.object_name)
-        if path is None:
-            return
-        self._leave(path)
-        for call_id, call in self._in_flight(path):
+        paths = {path for path in self._paths.values() if path.address == message.address}
+        for call_id, call in list(self._calls.pending.waiting.items()):
+            path = call.path
+            if path is None or path.address != message.address:
+                continue
+            paths.add(path)
+            self._leave(path)
             if message.refused:
                 self._send_back(call_id, call)
             else:
                 self._lose(call_id, call, "its worker was lost")
-        path.close()
+        for path in paths:
+            self._leave(path)
+            path.close()
 
     def connection_made(self) -> None:
         """To a broker, which has answered hello."""

@@ -199,7 +199,7 @@ class Serving:
             self.direct_server.admit(direct)
 
     def direct_ended(self, message: DirectEnded, size: int) -> None:
-        if self.direct_server is not None and not message.object_name:
+        if self.direct_server is not None and not message.address:
             self.direct_server.send_back()
 
     @property

@@ -45,7 +45,7 @@ class DirectCalls:
             except OSError:
                 continue
             with link.lock:
-                path = directs.open(object_name, _nothing, sys.maxsize, transport.close)
+                path = directs.open(object_name, offer, _nothing, sys.maxsize, transport.close)
                 if path is not None:
                     self._transports[path] = transport
                     directs.begin(path)
