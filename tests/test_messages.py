@@ -56,7 +56,7 @@ def test_what_the_messages_of_the_seed_have_further() -> None:
 
 
 def test_every_message_of_the_module_is_in_the_union() -> None:
-    others = {messages.Invalid, messages.Hello, messages.Welcome}
+    others = {messages.Invalid, messages.Hello, messages.Welcome, messages.DirectOffer}
     structs = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
     assert structs - others - {msgspec.Struct} == set(MESSAGE_TYPES)
 

@@ -249,7 +249,7 @@ class Direct(Struct, frozen=True, gc=False, omit_defaults=True):
     object_name: Name
     address: Name
     prefix: Name = ""
-    pid: int | None = None
+    pid: Count = 0
 
 
 class DirectEnded(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -14,6 +14,8 @@ from ipc_broker.messages import (
     CallerGone,
     Cancel,
     Credit,
+    Direct,
+    DirectEnded,
     Error,
     Event,
     EventCredit,
@@ -32,6 +34,7 @@ from ipc_broker.messages import (
     RegisterService,
     Result,
     Resume,
+    Served,
     Subscribe,
     Subscribed,
 )
@@ -130,6 +133,9 @@ def messages(payload: st.SearchStrategy[Raw], *kinds: type[Message]) -> st.Searc
         Pong: st.builds(Pong),
         Caller: st.builds(Caller, NAMES, NAMES, IDS, IDS),
         CallerGone: st.builds(CallerGone, NAMES),
+        Direct: st.builds(Direct, NAMES, NAMES, NAMES, COUNTS),
+        DirectEnded: st.builds(DirectEnded, NAMES, st.booleans()),
+        Served: st.builds(Served, COUNTS, COUNTS),
         Goodbye: st.builds(Goodbye, st.text(max_size=20)),
     }
     assert by_type.keys() == set(MESSAGE_TYPES)

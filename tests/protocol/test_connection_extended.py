@@ -47,12 +47,12 @@ def comparable(received: Received) -> tuple[object, bytes]:
             Role.BROKER,
             {
                 "Event", "HasObjectResult", "Subscribed", "Registered", "Missed", "Pause", "Resume", "Ping",
-                "Caller", "CallerGone",
+                "Caller", "CallerGone", "DirectEnded",
             },
         ),
         (
             Role.CLIENT,
-            {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong"},
+            {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong", "Served"},
         ),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from tests.seed.frames import Json, Message, frame, frame_of
 
 WELCOME: dict[str, Json] = {
     "encoding": "json",
-    "features": ["multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches"],
+    "features": ["multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct"],
     "max_frame": 65_536,
     "prefix": "7.",
     "epoch": "e",

@@ -40,7 +40,7 @@ class DirectServer:
         self.calls = 0
         """Since the last report."""
         self._errors = 0  # of the session, at the last report
-        self._named: dict[tuple[str, str], int | None] = {}  # who may come: prefix and object, and the process
+        self._named: dict[tuple[str, str], int] = {}  # who may come: prefix and object, and the process
         self._waiting: dict[tuple[str, str], DirectCaller] = {}  # who has come, and was not named yet
         self._callers: set[DirectCaller] = set()
         self._acceptor: Acceptor | None = None
@@ -52,18 +52,20 @@ class DirectServer:
             listening = listen_for_callers(self.address)
             self._acceptor = Acceptor(listening, Address("unix", f"@{self.address}"), lambda: DirectCaller(self))
 
-    async def close(self, timeout: float) -> None:
+    async def let_go(self, timeout: float) -> None:
         """Those who call learn that they should not any more, and leave when they have had their answers."""
+        self.send_back()
+        if self._callers:
+            await asyncio.wait([caller.gone for caller in self._callers], timeout=timeout)
+
+    def close(self) -> None:
+        """May be called again."""
         if self._acceptor is not None:
             self._acceptor.close()
         if self._timer is not None:
             self._timer.cancel()
-        self.send_back()
-        deadline = self.link.loop.time() + timeout
-        while self._callers and self.link.loop.time() < deadline:
-            await asyncio.wait([caller.gone for caller in self._callers], timeout=deadline - self.link.loop.time())
-        for caller in self._callers:
-            caller.transport.abort()
+            self._timer = None
+        self.drop_all()
 
     # What the broker says
 
@@ -174,7 +176,7 @@ class DirectCaller(DirectEnd):
             self._held += received
             self.transport.pause_reading()
 
-    def admit(self, pid: int | None) -> None:
+    def admit(self, pid: int) -> None:
         if pid != self._pid:
             self._drop(f"it is process {self._pid}, and the broker named {pid}")
             return

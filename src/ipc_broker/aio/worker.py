@@ -235,8 +235,10 @@ class Worker:
                 self._direct.send_back()
             await self._executor.drain(DRAIN_TIMEOUT)
             if self._direct is not None:
-                await self._direct.close(PARTING_TIMEOUT)
+                await self._direct.let_go(PARTING_TIMEOUT)
         finally:
+            if self._direct is not None:
+                self._direct.close()
             await link.close()
 
     # What the session tells

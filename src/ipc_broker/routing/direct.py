@@ -49,7 +49,7 @@ class Directs:
         for end in (caller, worker):
             self._paths.setdefault(end, set()).add(path)
         self._router.calls.introduce(caller, worker)
-        worker.connection.send(Direct(wish.object_name, wish.address, caller.prefix, caller.credentials.pid))
+        worker.connection.send(Direct(wish.object_name, wish.address, caller.prefix, caller.credentials.pid or 0))
 
     def _worker_for(self, caller: Peer, object_name: str) -> Peer | None:
         name = self._router.names.find(object_name)

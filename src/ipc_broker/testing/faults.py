@@ -23,6 +23,8 @@ KINDS = (
     "CallerGone",
     "Cancel",
     "Credit",
+    "Direct",
+    "DirectEnded",
     "Error",
     "Event",
     "Goodbye",
