@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio.running": ("aio.broker", "aio.inherited", "aio.notifying", "aio.signals", *LEVEL_0),
     # Clients and workers, and what they share.
     "aio": (
+        "aio.accepting",
         "aio.signals",
         "aio.transport",
         "destination",

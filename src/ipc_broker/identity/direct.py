@@ -18,30 +18,39 @@ AVAILABLE = sys.platform == "linux"
 BACKLOG = 128
 
 
-def listen_for_callers(address: str) -> socket.socket:
-    """Raises OSError."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listening.bind(f"\0{address}")
-        listening.listen(BACKLOG)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
+if sys.platform == "linux":
 
+    def listen_for_callers(address: str) -> socket.socket:
+        """Raises OSError."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listening.bind(f"\0{address}")
+            listening.listen(BACKLOG)
+        except BaseException:
+            listening.close()
+            raise
+        return listening
 
-def connect_to_worker(offer: DirectOffer) -> socket.socket:
-    """At once or not at all; to the process that the broker has named, and to no other. Raises OSError."""
-    connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connected.setblocking(False)
-        connected.connect(f"\0{offer.address}")
-        if pid_of(connected) != offer.pid:
-            raise PermissionError(f"another process than {offer.pid} listens there")
-    except BaseException:
-        connected.close()
-        raise
-    return connected
+    def connect_to_worker(offer: DirectOffer) -> socket.socket:
+        """At once or not at all; to the process that the broker has named, and to no other. Raises OSError."""
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connected.setblocking(False)
+            connected.connect(f"\0{offer.address}")
+            if pid_of(connected) != offer.pid:
+                raise PermissionError(f"another process than {offer.pid} listens there")
+        except BaseException:
+            connected.close()
+            raise
+        return connected
+
+else:
+
+    def listen_for_callers(address: str) -> socket.socket:
+        raise OSError("only Linux has sockets without a file")
+
+    def connect_to_worker(offer: DirectOffer) -> socket.socket:
+        raise OSError("only Linux has sockets without a file")
 
 
 def pid_of(connected: socket.socket) -> int | None:
