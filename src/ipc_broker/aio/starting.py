@@ -28,10 +28,13 @@ class Starter:
     def start(self, coroutine: Coro, context: contextvars.Context, name: str) -> asyncio.Task[None] | None:
         """The task in which it goes on; None when it has ended. It runs in `context`; nothing but exits may come out of it."""
         reserve = self._reserve
-        if not reserve.ready or asyncio.current_task(self._loop) is not None:
-            return self._loop.create_task(coroutine, name=name, context=context)
         task = reserve.task
-        _enter_task(self._loop, task)
+        if not reserve.ready:
+            return self._loop.create_task(coroutine, name=name, context=context)
+        try:
+            _enter_task(self._loop, task)
+        except RuntimeError:  # another task is running
+            return self._loop.create_task(coroutine, name=name, context=context)
         try:
             waits_for = context.run(coroutine.send, None)
         except StopIteration:

@@ -155,4 +155,6 @@ class Calls:
 
 def _milliseconds(timeout: float) -> int:
     """At least one, since zero says for ever; nor more than the message takes."""
+    if 0.001 <= timeout < 1e9:  # what it is nearly always
+        return int(timeout * 1000 + 0.5)
     return max(1, round(min(timeout * 1000, 2**53 - 1)))

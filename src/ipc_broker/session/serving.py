@@ -65,6 +65,8 @@ class Serving:
         self._questions = questions
         self._connection: Connection | None = None
         self._callers: dict[str, Caller] = {}
+        self.caller_of: Callable[[str], Caller | None] = partial(_caller_of, self._callers)
+        """Tells who made a call of this connection, by its id, also later; None where the broker does not tell."""
 
     # Names
 
@@ -112,6 +114,7 @@ class Serving:
             self._connection.close()  # its calls still run, and their answers are dropped
         self._connection = None
         self._callers = {}  # calls that still run have the old ones: a new broker gives the same prefixes again
+        self.caller_of = partial(_caller_of, self._callers)
         if self.server is not None:
             self.server.interrupted()
 
@@ -206,11 +209,6 @@ class Serving:
     def direct_address(self) -> str:
         """For hello."""
         return self.direct_server.address if self.direct_server is not None else ""
-
-    @property
-    def caller_of(self) -> Callable[[str], Caller | None]:
-        """Tells who made a call of this connection, by its id, also later; None where the broker does not tell."""
-        return partial(_caller_of, self._callers)
 
 
 def _caller_of(callers: dict[str, Caller], call_id: str) -> Caller | None:
