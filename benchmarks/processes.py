@@ -95,11 +95,12 @@ class Processes:
 class Bus:
     """A broker on a Unix socket in `folder`, and a worker that serves `math`, each a process."""
 
-    def __init__(self, processes: Processes, folder: Path) -> None:
+    def __init__(self, processes: Processes, folder: Path, *options: str) -> None:
+        """`options` are the broker's."""
         self.processes = processes
         self.folder = folder
         self.address = f"unix://{folder}/bus.sock"
-        broker = start_broker(processes, self.address)
+        broker = start_broker(processes, self.address, *options)
         self._running = [start_worker(processes, self.address), broker]
 
     def add(self, process: subprocess.Popen[bytes]) -> None:

@@ -101,7 +101,7 @@ class Watching:
         """On a bus of its own, which counts nothing yet."""
         processes, lasts = bus.processes, (WARM_UP + 3 * PAIRS) * seconds + BESIDES
         with tempfile.TemporaryDirectory(dir=bus.folder) as folder:
-            own = Bus(processes, Path(folder))
+            own = Bus(processes, Path(folder), "--through-broker")  # which it does in any case while somebody looks
             load = self._calls(own, lasts) if work == "calls" else self._events(own, lasts)
             started = [processes.start([sys.executable, "-m", *command]) for command in load]
             looking = [sys.executable, "-m", "benchmarks.watching", own.address, work, str(seconds)]

@@ -136,6 +136,10 @@ class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     insecure: Annotated[
         bool, Meta(description="let whoever reaches a TCP address do everything, also from other machines")
     ] = False
+    through_broker: Annotated[
+        bool, Meta(description="let no client call a worker directly: all calls come through the broker")
+    ] = False
+    """Where the broker's own counts of calls in flight matter more than their speed."""
     services: Annotated[
         tuple[str, ...],
         Meta(description="folder with services that are started on demand; may be given several times"),

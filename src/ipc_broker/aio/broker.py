@@ -112,6 +112,7 @@ class Broker:
         self._router = Router(
             identity, self.config.limits, self.time(), lambda: os.urandom(12).hex(), self.config.quotas
         )
+        self._router.directs.allowed = not self.config.through_broker
         self._permissions.tell(self._router, self.time())
         try:
             for text in self.config.listen:

@@ -26,9 +26,11 @@ class _Path(NamedTuple):
 class Directs:
     """All paths that were admitted."""
 
-    __slots__ = ("_paths", "_router")
+    __slots__ = ("_paths", "_router", "allowed")
 
     def __init__(self, router: Router) -> None:
+        self.allowed = True
+        """By the configuration."""
         self._router = router
         self._paths: dict[Peer, set[_Path]] = {}  # of both ends
 
@@ -54,7 +56,9 @@ class Directs:
     def _worker_for(self, caller: Peer, object_name: str) -> Peer | None:
         name = self._router.names.find(object_name)
         registration = None if name is None else name.sole
-        if registration is None or registration.mode == "shared" or self._router.observers or self._router.stopping:
+        if registration is None or registration.mode == "shared" or not self.allowed:
+            return None
+        if self._router.observers or self._router.stopping:
             return None
         worker = registration.peer
         suits = worker.direct_address and worker is not caller and _may(caller) and _may(worker)

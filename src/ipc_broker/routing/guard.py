@@ -43,7 +43,7 @@ class Guard:
         return self._open | {
             Call: self._calls(access),
             Publish: publish,
-            Batch: self._router.batches.one_by_one(publish),
+            Batch: self._batches(access, publish),
             Subscribe: self._subscribe,
             RegisterObject: self._register,
             RegisterService: self._register_service,
@@ -103,6 +103,17 @@ class Guard:
                 checked(access, peer, event, frame, now)
 
         return publish_if_allowed
+
+    def _batches(self, access: Access, publish: Handler) -> Handler:
+        """A batch is of one topic: where one event of it is allowed, all are."""
+        may_publish, open_batch = access.may_publish, self._open[Batch]
+        one_by_one = self._router.batches.one_by_one(publish)
+
+        def publish_batch_if_allowed(peer: Peer, batch: Batch, frame: bytes, now: float) -> None:
+            handle = open_batch if (batch.object_name, batch.topic) in may_publish else one_by_one
+            handle(peer, batch, frame, now)
+
+        return publish_batch_if_allowed
 
     def _checked_publish(self, access: Access, peer: Peer, event: Publish, frame: bytes, now: float) -> None:
         message = access.refusal("publish", event.object_name, event.topic)
