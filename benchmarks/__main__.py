@@ -17,15 +17,18 @@ from typing import Protocol
 from .bare import Bare
 from .calls import CallsInFlight, SequentialCalls
 from .commands import CommandLine
+from .crowd import Crowd
 from .events import Events
 from .faults import Faults
 from .figures import Figure, Round, samples_of, summarise
 from .floor import P50, P99, Floor
+from .idle import Idle
 from .patterns import Patterns
 from .payloads import Payloads
 from .processes import BenchmarkFailed, Bus, Processes
 from .report import Environment, Report
 from .restricted import Restricted
+from .scale import Scale
 from .watching import Watching
 
 PAIRS = 15
@@ -52,15 +55,18 @@ class Options(argparse.Namespace):
 
 def benchmarks(rounds: int, *, quick: bool) -> list[Benchmark]:
     return [
-        SequentialCalls("blocking", goal=1.7),
-        SequentialCalls("asyncio", goal=2.2),
+        SequentialCalls("blocking", goal=1.5),
+        SequentialCalls("asyncio", goal=1.8),
         CallsInFlight(),
+        Crowd(),
         Bare(),
-        Events(subscribers=(1,), goal=450_000),
-        Events(subscribers=(4, 4), goal=1_000_000),
+        Events(subscribers=(1,), goal=600_000),
+        Events(subscribers=(4, 4), goal=1_500_000),
         Payloads("large", "1 MiB payloads, MB/s both ways"),
         Payloads("stream", "items/s of a stream"),
         Patterns(),
+        Scale(),
+        Idle(),
         Restricted(),
         Watching(),
         CommandLine(pairs=3 if quick else max(5, -(-PAIRS // rounds))),
@@ -91,7 +97,7 @@ def measure(options: Options) -> Report:
         if not options.only or each.name in options.only
     ]
     skipped: dict[str, str] = {}
-    for kind in (CommandLine, Faults, Restricted, Watching):
+    for kind in (CommandLine, Faults, Idle, Restricted, Watching):
         if (reason := kind.missing()) and any(each.name == kind.name for each in chosen):
             skipped[kind.name] = reason
             chosen = [each for each in chosen if each.name != kind.name]

@@ -60,7 +60,7 @@ class CallsInFlight:
     """As many calls as go through while `IN_FLIGHT` wait for their answers."""
 
     name = "in-flight"
-    figures = (Figure("in-flight", f"calls/s, {IN_FLIGHT} in flight", "rate", Goal("at least", 120_000)),)
+    figures = (Figure("in-flight", f"calls/s, {IN_FLIGHT} in flight", "rate", Goal("at least", 150_000)),)
 
     def measure(self, bus: Bus, seconds: float) -> dict[str, list[float]]:
         return {"in-flight": [msgspec.json.decode(_run(bus, self.name, seconds), type=float)]}

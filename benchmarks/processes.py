@@ -41,9 +41,9 @@ class Processes:
             self.stop(self._running[-1])
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Its stdout is a pipe. Ctrl-C does not reach it: it is ended from here."""
+        """Its stdin and stdout are pipes. Ctrl-C does not reach it: it is ended from here."""
         process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
         self._running.append(process)
         return process
@@ -77,6 +77,11 @@ class Processes:
             raise BenchmarkFailed(f"{_shown(process)} ended too early; see its message above")
         return line.strip()
 
+    def tell(self, process: subprocess.Popen[bytes], line: bytes) -> None:
+        assert process.stdin is not None
+        process.stdin.write(line)
+        process.stdin.flush()
+
     def stop(self, process: subprocess.Popen[bytes]) -> None:
         """Ends it if it still runs. May be called again."""
         if process.poll() is None:
@@ -86,8 +91,9 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
         if process in self._running:
             self._running.remove(process)
 
