@@ -23,7 +23,7 @@ from ..stopping import end_by_signals
 from . import bare, cost, dbus, dbus_broker, grpc, mqtt, nats, ours, page, pipes, pyro, redis, rpyc, zenoh, zeromq
 from .floors import floor_results, floor_round
 from .peer import Peer
-from .results import FLOOR, Measured, PeerResults, Results
+from .results import FLOOR, Measured, PeerResults, Results, without_command
 from .turn import Turn
 from .works import Work, works
 
@@ -126,7 +126,7 @@ class Bench:
                         del left[0]
             except (BenchmarkFailed, OSError, msgspec.MsgspecError) as error:
                 print(f"{peer.title}: {left[0].name} failed: {error}", file=sys.stderr)
-                results.failed[left[0].name] = str(error)
+                results.failed[left[0].name] = without_command(str(error))
                 del left[0]
 
 

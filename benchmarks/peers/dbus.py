@@ -12,6 +12,10 @@ from .place import Place, Served, no_program
 from .roles import main
 
 NAME, PATH, INTERFACE = "org.example.Math", "/org/example/Math", "org.example.Math"
+BUS = {"destination": "org.freedesktop.DBus", "path": "/org/freedesktop/DBus", "interface": "org.freedesktop.DBus"}
+
+MOST_SIGNALS, MOST_BYTES = 100, 64 * 1024
+"""Of a publisher, until it asks the bus for an answer."""
 
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -109,17 +113,26 @@ async def open_asyncio(address: str) -> Asyncio:
 
 
 class Publisher:
+    """dbus-fast ends the connection when the kernel takes no more, so the bus is asked for an answer now and then."""
+
     def __init__(self, bus: Any) -> None:
         from dbus_fast import Message
 
         self._bus = bus
+        self._message = Message
         self._signal = Message.new_signal
+        self._signals = self._bytes = 0
 
     async def publish(self, topic: str, data: bytes) -> None:
         await self._bus.send(self._signal(PATH, INTERFACE, topic, "ay", [data]))
+        self._signals += 1
+        self._bytes += len(data)
+        if self._signals == MOST_SIGNALS or self._bytes >= MOST_BYTES:
+            await self.flush()
 
     async def flush(self) -> None:
-        """Each `publish` waits until its bytes are with the kernel."""
+        self._signals = self._bytes = 0
+        await self._bus.call(self._message(member="GetId", **BUS))
 
     async def close(self) -> None:
         self._bus.disconnect()
@@ -142,11 +155,9 @@ async def subscribe(address: str, topic: str, take: Take) -> None:
     bus.add_message_handler(receive)
     await bus.call(
         Message(
-            destination="org.freedesktop.DBus",
-            path="/org/freedesktop/DBus",
-            interface="org.freedesktop.DBus",
             member="AddMatch",
             signature="s",
+            **BUS,
             body=[f"type='signal',interface='{INTERFACE}',member='{topic}'"],
         )
     )
@@ -158,6 +169,7 @@ ENDS = Ends(serve=serve, asyncio=open_asyncio, asyncio_publisher=open_publisher,
 SETTINGS = (
     "uvloop; a Unix socket; dbus-fast's compiled modules",
     "messages by `MessageBus.call` and `add_message_handler`, without proxies, introspection and checks of signatures",
+    "a publisher asks the bus for an answer after 100 signals or 64 KiB: dbus-fast ends a connection whose socket is full",
     "the limits of D-Bus's own session bus, which are as good as none",
 )
 

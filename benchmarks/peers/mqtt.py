@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
+import sys
 from typing import Any
 
 import uvloop
@@ -29,7 +31,7 @@ def start(place: Place) -> Served:
         "allow_anonymous true",
         "persistence false",
         "log_dest none",
-        "set_tcp_nodelay true",
+        *(["user root"] if sys.platform != "win32" and os.geteuid() == 0 else []),
         *(["max_queued_messages 0"] if place.wide else []),
     ]
     config = place.write("mosquitto.conf", "\n".join(settings) + "\n")

@@ -15,6 +15,9 @@ from .place import Place, Served, find_program, no_program
 from .roles import main
 
 REQUESTS = "math"
+LAST = 0
+"""The number of a reply that ends its reader; calls count from 1."""
+
 TOGETHER = 100
 """Publishes that are sent in one pipeline, and requests or replies that are taken at once."""
 
@@ -123,15 +126,16 @@ class Asyncio:
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._unsent: list[bytes] = []
         self._any = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._tasks = [loop.create_task(self._read()), loop.create_task(self._send())]
+        self._loop = asyncio.get_running_loop()
+        self._reader, self._sender = (self._loop.create_task(work) for work in (self._read(), self._send()))
 
     async def _read(self) -> None:
         while True:
             _, replies = await self._client.blmpop(0, 1, self._reply_to, direction="LEFT", count=TOGETHER)
             for packed in replies:
                 reply = _decode_reply(packed)
+                if reply.number == LAST:
+                    return
                 self._waiting.pop(reply.number).set_result(reply.data)
 
     async def _send(self) -> None:
@@ -155,10 +159,12 @@ class Asyncio:
         return await self._call("echo", data)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        """The reader is told, as redis-py lets nobody cancel a command that blocks."""
+        await self._client.rpush(self._reply_to, _encode(Reply(LAST, b"")))
+        await self._reader
+        self._sender.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._sender
         await self._client.aclose()
 
 

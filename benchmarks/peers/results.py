@@ -106,6 +106,12 @@ def reason_for(peer: PeerResults, work: str) -> str:
     return peer.lacks.get(work, "not measured")
 
 
+def without_command(message: str) -> str:
+    """A failure's message for a page: the command that failed, with the temporary files it names, is on stderr."""
+    end = max(message.rfind("}'"), message.rfind("]"))
+    return f"a process {message[end + 2 :].strip()}" if end >= 0 else message
+
+
 def number(value: float) -> str:
     """Three digits that count, thousands apart."""
     if value >= 100:

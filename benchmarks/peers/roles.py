@@ -24,6 +24,9 @@ from .orders import READY, Called, Calls, Idle, InFlight, Order, Publish, RunBro
 from .peer import AsyncioClient, BlockingClient, Ends, Peer, PipeliningClient
 
 IN_FLIGHT = 100
+TOGETHER = 10
+"""Answers that a client without asyncio takes before it calls again, so that what is in flight stays near 100."""
+
 WARM_UP = 200
 """Calls at most before the clock runs, and seconds."""
 WARM_UP_SECONDS = 0.2
@@ -178,7 +181,7 @@ async def calls_in_flight(ends: Ends, order: InFlight) -> Called:
 
 
 def pipelined_calls(client: PipeliningClient, order: InFlight) -> Called:
-    """The same from a client that blocks: a call is made for each that is answered."""
+    """The same from a client that blocks: as many calls are made as were answered."""
     for _ in range(IN_FLIGHT):
         client.begin(A, B)
 
@@ -186,9 +189,11 @@ def pipelined_calls(client: PipeliningClient, order: InFlight) -> Called:
         count, now = 0, time.perf_counter
         began = now()
         while now() - began < seconds:
-            _check(client.finish())
-            client.begin(A, B)
-            count += 1
+            for _ in range(TOGETHER):
+                _check(client.finish())
+            for _ in range(TOGETHER):
+                client.begin(A, B)
+            count += TOGETHER
         return count, now() - began
 
     go_on(WARM_UP_SECONDS)
