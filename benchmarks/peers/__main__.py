@@ -28,8 +28,7 @@ from .turn import Turn
 from .works import Work, works
 
 PEERS: list[Peer] = [
-    each.PEER
-    for each in (ours, bare, zeromq, nats, redis, mqtt, dbus, dbus_broker, zenoh, grpc, pyro, rpyc, pipes)
+    each.PEER for each in (ours, bare, zeromq, nats, redis, mqtt, dbus, dbus_broker, zenoh, grpc, pyro, rpyc, pipes)
 ]
 
 
@@ -72,9 +71,7 @@ class Bench:
         self._options = options
         self._processes = processes
         self._folder = folder
-        self._works = [
-            work for work in works(quick=options.quick) if not options.only or work.name in options.only
-        ]
+        self._works = [work for work in works(quick=options.quick) if not options.only or work.name in options.only]
         self._peers = [peer for peer in PEERS if not options.peers or peer.name in options.peers]
 
     def run(self) -> Results:
@@ -102,7 +99,8 @@ class Bench:
 
     def _round(self, peer: Peer, results: PeerResults, base: Latencies) -> Round:
         measured: Round = {}
-        together, alone = [], []
+        together: list[Work] = []
+        alone: list[Work] = []
         for work in self._works:
             if work.needs is not None and (reason := peer.lacks.get(work.needs)):
                 results.lacks[work.name] = reason

@@ -32,12 +32,17 @@ def serve(address: str, ready: Ready) -> None:
     uvloop.run(bare.serve_worker(address))
 
 
+def _connected(address: str) -> socket.socket:
+    if sys.platform == "win32":
+        raise NotImplementedError("the bare bus needs Unix sockets")
+    made = socket.socket(socket.AF_UNIX)
+    made.connect(address)
+    return made
+
+
 class Blocking:
     def __init__(self, address: str) -> None:
-        if sys.platform == "win32":
-            raise NotImplementedError("the bare bus needs Unix sockets")
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(address)
+        self._socket = _connected(address)
         self._prefix = secrets.token_hex(3) + "."
         self._numbers = itertools.count()
 

@@ -12,7 +12,7 @@ import msgspec
 
 from . import dbus
 from .orders import RunBroker
-from .peer import Peer, not_installed
+from .peer import not_installed
 from .place import Place, Served, no_program
 from .roles import main
 

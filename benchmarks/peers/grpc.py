@@ -102,8 +102,8 @@ PEER = Peer(
     distributions=("grpcio",),
     settings=(
         "a Unix socket; one channel for each client, used again; messages are bytes, without Protocol Buffers",
-        "a server with threads, which here is faster than the asyncio one; uvloop at the asyncio client; `SingleThreadedUnaryStream` at the "
-        "blocking one; `grpc.optimization_target` is latency",
+        "a server with threads, which here is faster than the asyncio one; uvloop at the asyncio client",
+        "`SingleThreadedUnaryStream` at the blocking client; `grpc.optimization_target` is latency",
     ),
     promise=(
         "No broker: who calls must know the server's address. Deadlines and cancellation reach the server; nothing is lost in "

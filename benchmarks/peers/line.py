@@ -7,9 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-if sys.platform != "win32":
-    import fcntl
-
 
 class StartingLine:
     """Within the block nobody passes `wait`, until `release` lets all go. Who comes later passes at once."""
@@ -49,5 +46,7 @@ def is_open(path: str) -> bool:
 def _lock(descriptor: int, *, exclusive: bool = False, at_once: bool = False) -> None:
     if sys.platform == "win32":
         raise NotImplementedError("the peers are measured over Unix sockets")
+    import fcntl
+
     kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
     fcntl.flock(descriptor, kind | fcntl.LOCK_NB if at_once else kind)

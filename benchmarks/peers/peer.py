@@ -99,6 +99,8 @@ class Peer:
     lacks: Mapping[Ability, str] = field(default_factory=dict)
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Commands that print the version of a program, by its name."""
+    most_connections: int = 100_000
+    """That the server takes; fewer idle ones are measured then."""
     one_at_a_time: Literal["blocking", "asyncio"] = "blocking"
     """The client that is faster at one call after the other, where there is a choice."""
 

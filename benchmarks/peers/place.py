@@ -70,9 +70,7 @@ class Place:
 def _listens(where: Path | int) -> bool:
     if sys.platform == "win32":
         raise BenchmarkFailed("the peers are measured over Unix sockets")
-    family, target = (
-        (socket.AF_INET, (LOOPBACK, where)) if isinstance(where, int) else (socket.AF_UNIX, str(where))
-    )
+    family, target = (socket.AF_INET, (LOOPBACK, where)) if isinstance(where, int) else (socket.AF_UNIX, str(where))
     with socket.socket(family) as probe:
         return probe.connect_ex(target) == 0
 
@@ -87,4 +85,6 @@ def no_program(name: str, package: str) -> str:
 def find_program(name: str) -> str | None:
     """Beside this interpreter, as wheels put it, or on the path, that of daemons included."""
     beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    return (
+        str(beside) if beside.exists() else shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    )

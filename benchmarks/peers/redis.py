@@ -147,7 +147,8 @@ class Asyncio:
 
     async def _call(self, method: str, data: bytes) -> bytes:
         self._numbers += 1
-        future = self._waiting[self._numbers] = self._loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[self._numbers] = future
         self._unsent.append(_encode(Request(self._numbers, method, data, self._reply_to)))
         self._any.set()
         return await future

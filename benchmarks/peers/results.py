@@ -21,6 +21,7 @@ from .peer import Peer
 from .place import find_program
 
 FLOOR = "floor"
+DASH = "\u2013"
 
 
 class PeerResults(Struct):
@@ -75,7 +76,7 @@ class Results(Struct, frozen=True):
         return msgspec.json.decode(file.read_bytes(), type=cls)
 
     def write(self, file: Path) -> None:
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(self)) + b"\n")
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
 
     def show(self) -> None:
         """On stdout: for each figure its median for each peer, the best first where that is known."""
@@ -92,7 +93,7 @@ class Results(Struct, frozen=True):
 
     def _cell(self, peer: PeerResults, work: Measured, figure: Figure) -> str:
         if (summary := peer.summary(figure)) is None:
-            return f"–  {reason_for(peer, work.name)}"
+            return f"{DASH}  {reason_for(peer, work.name)}"
         ratio = f"  {summary.ratio:.2f} x floor" if summary.ratio is not None else ""
         return f"{number(summary.median):>12}  [{number(summary.low)} .. {number(summary.high)}]{ratio}"
 
@@ -109,7 +110,7 @@ def reason_for(peer: PeerResults, work: str) -> str:
 def without_command(message: str) -> str:
     """A failure's message for a page: the command that failed, with the temporary files it names, is on stderr."""
     end = max(message.rfind("}'"), message.rfind("]"))
-    return f"a process {message[end + 2 :].strip()}" if end >= 0 else message
+    return f"a process {message[end + 2 :].strip()}".partition(";")[0] if end >= 0 else message
 
 
 def number(value: float) -> str:

@@ -222,4 +222,3 @@ async def hold_asyncio(ends: Ends, order: Idle) -> None:
         _check(await client.add(A, B))
     say(READY)
     await asyncio.Event().wait()
-

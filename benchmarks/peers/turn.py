@@ -98,4 +98,3 @@ class Turn:
             used = cost.cpu_seconds(self.serving) - before if sys.platform == "linux" else 0.0
         count = sum(each.count for each in called)
         return called, (used + sum(each.cpu for each in called)) / count
-

@@ -153,7 +153,8 @@ class Asyncio:
     async def _call(self, method: bytes, data: bytes) -> bytes:
         self._numbers += 1
         call_id = self._numbers.to_bytes(8, "big")
-        future = self._waiting[call_id] = self._loop.create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._waiting[call_id] = future
         await self._socket.send_multipart((b"", method, call_id, data))
         return await future
 
