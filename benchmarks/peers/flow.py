@@ -33,7 +33,7 @@ SLOW_CHUNK = 200
 """Events that a slow subscriber takes at once; then it blocks."""
 
 
-def _event(number: int, size: int) -> bytes:
+def event(number: int, size: int) -> bytes:
     return number.to_bytes(NUMBER, "big") + bytes(size - NUMBER)
 
 
@@ -135,7 +135,7 @@ def _publish_blocking(ends: Ends, order: Publish) -> None:
 
     def sign(number: int) -> None:
         for publisher, topic in pairs:
-            publisher.publish(topic, _event(number, order.size))
+            publisher.publish(topic, event(number, order.size))
             publisher.flush()
         time.sleep(AGAIN)
 
@@ -165,7 +165,7 @@ async def _publish_asyncio(ends: Ends, order: Publish) -> None:
 
     async def sign(number: int) -> None:
         for publisher, topic in pairs:
-            await publisher.publish(topic, _event(number, order.size))
+            await publisher.publish(topic, event(number, order.size))
             await publisher.flush()
         await asyncio.sleep(AGAIN)
 

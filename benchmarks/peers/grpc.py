@@ -109,6 +109,7 @@ PEER = Peer(
         "No broker: who calls must know the server's address. Deadlines and cancellation reach the server; nothing is lost in "
         "silence."
     ),
+    brokered=False,
     lacks={"events": "it has no publish/subscribe; a server would have to keep its subscribers itself, as streams"},
 )
 

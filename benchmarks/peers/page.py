@@ -129,7 +129,7 @@ either end. The *bare bus* is the least that a bus of uvloop and msgspec can be,
 Neither is something to pick: they show what the machine makes of it. The best of what one could pick is in bold.
 
 Pyro5, RPyC, gRPC and `multiprocessing.connection` have no broker: caller and worker are connected to each other, which
-saves half of the way and asks them to know each other's address.
+saves half of the way and asks them to know each other's address. Their bars are green; blue ones are of buses with a broker.
 """
 
 REPEAT = """\
@@ -218,7 +218,11 @@ def _machine(results: Results) -> str:
 
 
 def _kind(peer: PeerResults) -> str:
-    return OURS if peer.name == OURS else "reference" if peer.name in REFERENCES else "peer"
+    if peer.name == OURS:
+        return OURS
+    if peer.name in REFERENCES:
+        return "reference"
+    return "broker" if peer.brokered else "direct"
 
 
 def _figure(results: Results, name: str) -> Figure | None:

@@ -99,6 +99,7 @@ class Peer:
     lacks: Mapping[Ability, str] = field(default_factory=dict)
     programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Commands that print the version of a program, by its name."""
+    brokered: bool = True
     most_connections: int = 100_000
     """That the server takes; fewer idle ones are measured then."""
     one_at_a_time: Literal["blocking", "asyncio"] = "blocking"

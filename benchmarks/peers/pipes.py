@@ -62,6 +62,7 @@ PEER = Peer(
     promise=(
         "No broker and no names: a pipe between two processes; who calls must know where, and a caller has no time-out."
     ),
+    brokered=False,
     lacks={
         "asyncio": "it blocks",
         "in-flight": "a connection answers one request at a time",

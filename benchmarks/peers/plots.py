@@ -12,11 +12,11 @@ WIDTH, LABELS, VALUES = 720, 210, 90
 ROW, BAR, TOP, BOTTOM = 24, 14, 44, 10
 
 TEXT, AXIS = "#7d848c", "#7d848c"
-COLOURS = {"ours": "#e07b39", "reference": "#a3a9b0", "peer": "#5a8fc0"}
+COLOURS = {"ours": "#e07b39", "reference": "#a3a9b0", "broker": "#5a8fc0", "direct": "#7fae8b"}
 
 
 class Bar(NamedTuple):
-    """`kind` is "ours", "peer", or "reference" for what is no bus that one could pick."""
+    """`kind` is "ours", "broker" or "direct", or "reference" for what is no bus that one could pick."""
 
     label: str
     value: float

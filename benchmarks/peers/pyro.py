@@ -73,6 +73,7 @@ PEER = Peer(
         "address is known, no name server is asked",
     ),
     promise="No broker but a name server, which is not in the way; a proxy waits for ever unless given a time-out.",
+    brokered=False,
     lacks={
         "asyncio": "it blocks",
         "in-flight": "a proxy waits for each answer; its batches are many calls in one message",

@@ -33,6 +33,7 @@ class PeerResults(Struct):
     versions: dict[str, str] = {}
     settings: list[str] = []
     promise: str = ""
+    brokered: bool = True
     absent: str = ""
     rounds: list[Round] = []
     lacks: dict[str, str] = {}
@@ -41,7 +42,7 @@ class PeerResults(Struct):
     @classmethod
     def of(cls, peer: Peer, absent: str) -> PeerResults:
         versions = {} if absent else _versions(peer)
-        return cls(peer.name, peer.title, versions, list(peer.settings), peer.promise, absent)
+        return cls(peer.name, peer.title, versions, list(peer.settings), peer.promise, peer.brokered, absent)
 
     def summary(self, figure: Figure) -> Summary | None:
         """None where no round has it."""

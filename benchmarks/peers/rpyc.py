@@ -97,6 +97,7 @@ PEER = Peer(
         "No broker and full trust: a client reaches the server's objects themselves, which is not for programs that do not "
         "trust each other."
     ),
+    brokered=False,
     lacks={"asyncio": "it blocks", "events": "it has none; callbacks are calls"},
 )
 
