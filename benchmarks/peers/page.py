@@ -49,7 +49,7 @@ SECTIONS = (
     ),
     Section(
         "Many calls at once",
-        "One client with 100 calls in flight, and 16 client processes that each make one call after the other. A client that "
+        "One client with 100 calls in flight, and 16 client processes with one call each. A client that "
         "blocks, where the peer has no asyncio client or a slower one, takes ten answers before it makes ten calls more.",
         {"in-flight": "100 calls in flight: calls/s", "clients": "16 client processes, one call each: calls/s"},
         {"in-flight": "100 in flight, calls/s", "clients": "16 processes, calls/s"},
