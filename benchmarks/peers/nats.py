@@ -14,6 +14,8 @@ from .place import LOOPBACK, Place, Served, find_program, no_program
 from .roles import main
 
 TIMEOUT = 30.0
+WIDE = "/#wide"
+"""Ends an address whose subscribers have no limits of their own."""
 
 
 def missing() -> str:
@@ -27,13 +29,17 @@ def start(place: Place) -> Served:
     settings = place.write("nats.conf", f'listen: "{LOOPBACK}:{port}"\nlog_file: "{log}"\n{limits}')
     server = place.start([str(find_program("nats-server")), "-c", str(settings)])
     place.wait_until_it_listens(server, port)
-    return Served(f"nats://{LOOPBACK}:{port}", [server])
+    return Served(f"nats://{LOOPBACK}:{port}{WIDE if place.wide else ''}", [server])
 
 
 async def _connect(address: str) -> Any:
     import nats
 
-    return await nats.connect(address, allow_reconnect=False)
+    return await nats.connect(address.removesuffix(WIDE), allow_reconnect=False, error_cb=_say_nothing)
+
+
+async def _say_nothing(error: Exception) -> None:
+    """nats-py prints a traceback for each event that it drops, if nobody takes its errors: that is what is counted."""
 
 
 def serve(address: str, ready: Ready) -> None:
@@ -95,7 +101,8 @@ async def open_publisher(address: str) -> Publisher:
 
 async def subscribe(address: str, topic: str, take: Take) -> None:
     connection = await _connect(address)
-    subscription = await connection.subscribe(topic)
+    limits = {"pending_msgs_limit": 0, "pending_bytes_limit": 0} if address.endswith(WIDE) else {}
+    subscription = await connection.subscribe(topic, **limits)
     async for message in subscription.messages:
         if take(message.data):
             break
@@ -113,7 +120,8 @@ PEER = Peer(
     settings=(
         "uvloop; TCP on the loopback, as nats-server has no Unix sockets (TCP_NODELAY is set by both ends)",
         "core NATS without JetStream; `request` over one shared inbox, as is the default",
-        "but for the burst, nats-server with `max_pending: 2GB` and `write_deadline: 60s`, so that slow subscribers stay",
+        "but for the burst, nats-server with `max_pending: 2GB` and `write_deadline: 60s`, and subscriptions without limits, so "
+        "that slow subscribers stay",
     ),
     promise=(
         "At most once: the server drops a subscriber that is too slow, and nats-py drops what is over its subscription's "
