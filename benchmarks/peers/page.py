@@ -37,7 +37,7 @@ SECTIONS = (
         "A worker's method adds two numbers; the caller waits for each answer. Microseconds, from call to result.",
         {
             "blocking-p50": "One call after the other, blocking client: p50, µs",
-            "asyncio-p50": "… asyncio client: p50, µs",
+            "asyncio-p50": "One call after the other, asyncio client: p50, µs",
         },
         {
             "blocking-p50": "blocking p50, µs",
@@ -74,7 +74,7 @@ SECTIONS = (
         "Eight subscribers or publishers live in two processes, four connections in each.",
         {
             "events-1-1": "Events, 1 publisher to 1 subscriber: events/s",
-            "events-1-8": "… 1 publisher to 8 subscribers: deliveries/s",
+            "events-1-8": "Events, 1 publisher to 8 subscribers: deliveries/s",
         },
         {"events-1-1": "1 to 1, a second", "events-1-8": "1 to 8, a second", "events-8-8": "8 to 8 topics, a second"},
         high=True,
@@ -183,7 +183,7 @@ def plots(results: Results) -> dict[str, str]:
                 if (summary := _summary(results, peer, name)) is not None
             ]
             if rows:
-                made[f"{name}.svg"] = bars(title.removeprefix("… "), rows, low_is_good=not section.high)
+                made[f"{name}.svg"] = bars(title, rows, low_is_good=not section.high)
     return made
 
 
@@ -195,7 +195,7 @@ def page(results: Results, folder: str) -> str:
         if columns:
             parts.append(f"## {section.heading}\n\n{section.words}\n")
             shown = [(f"{name}.svg", title) for name, title in section.plots.items() if f"{name}.svg" in made]
-            parts += [f"![{title.removeprefix('… ')}]({folder}/{name})\n" for name, title in shown]
+            parts += [f"![{title}]({folder}/{name})\n" for name, title in shown]
             parts.append(_table(results, columns, high=section.high))
     parts += [
         _empty(results),
@@ -277,11 +277,23 @@ def _empty(results: Results) -> str:
         for work in results.works:
             if work.name in peer.lacks or work.name in peer.failed:
                 reasons.setdefault(reason_for(peer, work.name), []).append(work.name)
-        rows += [(peer.title, ", ".join(names), reason) for reason, names in reasons.items()]
+        rows += [(peer.title, _in_short(results, names), reason) for reason, names in reasons.items()]
     if not rows:
         return ""
     table = _lines(("", "not measured", "why"), rows)
     return f"## Why a figure is missing\n\nNames are those that `--only` takes.\n\n{table}"
+
+
+def _in_short(results: Results, names: list[str]) -> str:
+    """`echo-*` where it is all of them that lack; likewise for events."""
+    short: list[str] = []
+    for name in names:
+        family = name.rstrip("-0123456789")
+        whole = [work.name for work in results.works if work.name.startswith(f"{family}-")]
+        shown = f"{family}-*" if len(whole) > 1 and set(whole) <= set(names) else name
+        if shown not in short:
+            short.append(shown)
+    return ", ".join(short)
 
 
 def _peers(results: Results) -> str:

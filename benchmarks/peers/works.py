@@ -203,7 +203,7 @@ def _burst(count: int) -> Work:
         sent, [received] = _deliveries(turn, order, [["t"]], BURST_PACE)
         if sent.count != count:
             raise BenchmarkFailed(f"only {sent.count:,} of {count:,} events were published in time")
-        return {"burst": received.count}
+        return {"burst": float(received.count)}
 
     title = f"of {count:,} events to a slow subscriber, arrived"
     return Work("burst", (Figure("burst", title),), measure, needs="events", fresh=True, wide=False)
