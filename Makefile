@@ -1,11 +1,14 @@
-# Every target but `help` and `clean` sets up .venv first, from requirements-dev.txt, and only when it changed.
+# Every target but `help` and `clean` sets up .venv first, from requirements-dev.txt, and only when it changed; `bench-peers`
+# sets up build/peers too, from requirements-peers.txt.
 # Another interpreter: `make test PYTHON=/path/to/python3.12`. Further options for pytest: `make test ARGS="-k router -x"`.
 
 BIN := .venv/bin
 STAMP := .venv/set-up
+PEERS := build/peers
+PEERS_STAMP := $(PEERS)/set-up
 MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools examples)
 
-.PHONY: help demo test check docs bench fuzz chaos soak test-windows lock clean
+.PHONY: help demo test check docs bench bench-peers fuzz chaos soak test-windows lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' Makefile | while IFS='#' read -r target what; do printf 'make %-14s%s\n' "$$target" "$$what"; done
@@ -28,6 +31,9 @@ docs: $(STAMP) ## build the pages of docs/ into build/site, without the network 
 bench: $(STAMP) ## measure calls and events against the floor of plain sockets, and what faults cost (ARGS="--only faults")
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(PEERS_STAMP) ## the same work for this bus and for others, in an environment of its own (ARGS="--page docs/benchmarks.md")
+	PYTHONPATH=src $(PEERS)/bin/python -m benchmarks.peers $(ARGS)
+
 fuzz: $(STAMP) ## give broker, clients, workers and rob a million broken inputs (ARGS="--inputs N --seed N")
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
@@ -40,13 +46,15 @@ soak: $(STAMP) ## ten minutes of load and churn: does anything grow, fail or get
 test-windows: $(STAMP) ## run the Windows tests under Wine (Linux only)
 	$(BIN)/python tools/windows.py -- -m pytest -p no:cacheprovider tests/windows $(ARGS)
 
-lock: $(STAMP) ## bring requirements-dev.txt up to date with pyproject.toml and with new releases
+lock: $(STAMP) ## bring requirements-*.txt up to date with pyproject.toml and with new releases
 	$(BIN)/python -m pip install --quiet --upgrade uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--custom-compile-command 'make lock' --group dev pyproject.toml --output-file requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command 'make lock' --group peers pyproject.toml --output-file requirements-peers.txt
 
 clean: ## remove .venv and everything else that was made here
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench.json
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench.json peers.json
 	find src tests benchmarks tools examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A candidate is tried by running it: a name on PATH may belong to a broken shim, or lack what makes environments.
@@ -60,3 +68,10 @@ $(STAMP): pyproject.toml requirements-dev.txt
 		touch $@; exit 0; \
 	done; \
 	echo 'No Python 3.11 or newer with venv and ensurepip was found: install one (Debian: python3 python3-venv), or name it: make PYTHON=/path/to/python3' >&2; exit 1
+
+# Apart from .venv: what others need is nothing that this package is developed with.
+$(PEERS_STAMP): $(STAMP) requirements-peers.txt
+	@echo "setting up $(PEERS) with $$($(BIN)/python --version)"
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-peers.txt
+	@touch $@

@@ -7,11 +7,9 @@ A goal that is missed is told, not punished: the exit status is 1 only when some
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 from .bare import Bare
@@ -29,6 +27,7 @@ from .processes import BenchmarkFailed, Bus, Processes
 from .report import Environment, Report
 from .restricted import Restricted
 from .scale import Scale
+from .stopping import end_by_signals
 from .watching import Watching
 
 PAIRS = 15
@@ -127,8 +126,7 @@ def main() -> int:
         print("the benchmarks measure Unix sockets: run them on Linux or macOS", file=sys.stderr)
         return 1
     options = parse(sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    end_by_signals()
     try:
         report = measure(options)
     except BenchmarkFailed as error:
@@ -138,13 +136,6 @@ def main() -> int:
     report.show()
     print(f"Written to {options.json}")
     return 0
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """So that all blocks are left, and the processes ended: nothing may interrupt that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

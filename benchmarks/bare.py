@@ -75,6 +75,9 @@ class Peer(asyncio.Protocol):
             self._transport.write(b"".join(self.outbox))
             self.outbox.clear()
 
+    def close(self) -> None:
+        self._transport.close()
+
 
 async def serve_broker(path: str) -> None:
     callers: dict[str, Peer] = {}
