@@ -8,7 +8,7 @@ PEERS := build/peers
 PEERS_STAMP := $(PEERS)/set-up
 MYPY := $(BIN)/mypy --strict $(wildcard src tests benchmarks tools examples)
 
-.PHONY: help demo test check docs bench bench-peers fuzz chaos soak test-windows lock clean
+.PHONY: help demo test check docs bench guard bench-peers fuzz chaos soak test-windows lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1#\2/p' Makefile | while IFS='#' read -r target what; do printf 'make %-14s%s\n' "$$target" "$$what"; done
@@ -30,6 +30,9 @@ docs: $(STAMP) ## build the pages of docs/ into build/site, without the network 
 
 bench: $(STAMP) ## measure calls and events against the floor of plain sockets, and what faults cost (ARGS="--only faults")
 	$(BIN)/python -m benchmarks $(ARGS)
+
+guard: $(STAMP) ## has a call or an event become slower than it was? In seconds, and on any machine
+	$(BIN)/python -m benchmarks.guard
 
 bench-peers: $(PEERS_STAMP) ## the same work for this bus and for others, in an environment of its own (ARGS="--page docs/benchmarks.md")
 	PYTHONPATH=src $(PEERS)/bin/python -m benchmarks.peers $(ARGS)
