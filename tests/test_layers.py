@@ -22,6 +22,7 @@ PACKAGE = Path(ipc_broker.__file__).parent
 
 LEVEL_0 = (
     "address",
+    "allocation",
     "compatibility",
     "config",
     "credentials",

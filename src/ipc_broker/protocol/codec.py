@@ -116,14 +116,11 @@ class Codec(abc.ABC):
 
     def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
         """The frame of a `Publish` that asks for nothing else. Raises InvalidArgs."""
-        body = b"%b%b%b" % (self.publish_opening(object_name, topic), value, self.publish_closing)
-        return write_length(len(body)) + body
+        return self._framed(self.publish_opening(object_name, topic), value)
 
     def event_frame(self, object_name: str, topic: str, value: Raw, subscription: int) -> bytes:
         """The frame of an `Event` that is not retained. The names are those of a message that was decoded."""
-        opening = self.event_opening(object_name, topic, subscription)
-        body = b"%b%b%b" % (opening, value, self.publish_closing)
-        return write_length(len(body)) + body
+        return self._framed(self.event_opening(object_name, topic, subscription), value)
 
     @abc.abstractmethod
     def publish_opening(self, object_name: str, topic: str) -> bytes:
@@ -142,9 +139,11 @@ class Codec(abc.ABC):
 
     def batch_frame(self, object_name: str, topic: str, values: bytes | Raw, subscription: int = 0) -> bytes:
         """The frame of a `Batch` with this list of values."""
-        opening = self.batch_opening(object_name, topic, subscription)
-        body = b"%b%b%b" % (opening, values, self.publish_closing)
-        return write_length(len(body)) + body
+        return self._framed(self.batch_opening(object_name, topic, subscription), values)
+
+    def _framed(self, opening: bytes, value: bytes | Raw) -> bytes:
+        closing = self.publish_closing
+        return b"%b%b%b%b" % (write_length(len(opening) + len(value) + len(closing)), opening, value, closing)
 
     # Bodies in other forms than the shortest
 

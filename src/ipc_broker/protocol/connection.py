@@ -17,6 +17,7 @@ from typing import cast
 
 from msgspec import Raw
 
+from .. import allocation
 from ..events import Batch, Event
 from ..messages import Batch as UndecodedBatch
 from ..messages import (
@@ -245,7 +246,10 @@ class Connection:
                 count += 1
             data = b"".join(outbox[:count]) if count > 1 else outbox[0]
             del outbox[:count]
-        self.queued -= len(data)
+        size = len(data)
+        if size > LARGE and not allocation.asked:
+            allocation.keep_large_pieces()
+        self.queued -= size
         self._wake_at = 0
         return data
 

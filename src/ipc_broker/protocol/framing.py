@@ -11,6 +11,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import cast
 
+from .. import allocation
+
 HEADER_SIZE = 4
 _LENGTH = Struct(">I")
 _read_length = _LENGTH.unpack_from
@@ -79,6 +81,7 @@ class FrameReader:
         if start < end:
             self.missing = stop - end
             if stop - start > LARGE:
+                allocation.keep_large_pieces()
                 self._large = bytearray(data[start:])
             else:
                 self._tail.append(data[start:])

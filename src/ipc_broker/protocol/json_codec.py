@@ -70,16 +70,15 @@ class JsonCodec(Codec):
 
     def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
         names = _call_names(object_name, method)
-        body = b'{"Call":{"call_id":"%b%b%b%b}}' % (call_id.encode(), names, _timeout(timeout_ms), args)
-        return write_length(len(body)) + body
+        head = b'{"Call":{"call_id":"%b%b%b' % (call_id.encode(), names, _timeout(timeout_ms))
+        return b"%b%b%b}}" % (write_length(len(head) + len(args) + 2), head, args)  # what may be large is copied once
 
     def result_frame(self, call: Call, value: Raw) -> bytes:
-        body = b'{"Result":{"call_id":%b,"object_name":%b,"value":%b}}' % (
+        head = b'{"Result":{"call_id":%b,"object_name":%b,"value":' % (
             _encode(call.call_id),
             _name(call.object_name),
-            value,
         )
-        return write_length(len(body)) + body
+        return b"%b%b%b}}" % (write_length(len(head) + len(value) + 2), head, value)
 
     def publish_opening(self, object_name: str, topic: str) -> bytes:
         return _publish_opening(object_name, topic)

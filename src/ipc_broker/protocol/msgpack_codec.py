@@ -92,18 +92,17 @@ class MessagePackCodec(Codec):
         return _opening(kind)
 
     def encode(self, message: Message) -> bytes:
-        body = _opening(type(message)) + _encode(message)
-        return write_length(len(body)) + body
+        opening, inner = _opening(type(message)), _encode(message)
+        return b"%b%b%b" % (write_length(len(opening) + len(inner)), opening, inner)
 
     def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
         opening = _TIMED_CALL if timeout_ms else _CALL
-        names = _call_names(object_name, method)
-        body = b"%b%b%b%b%b" % (opening, _encode(call_id), names, _timeout(timeout_ms), args)
-        return write_length(len(body)) + body
+        head = b"%b%b%b%b" % (opening, _encode(call_id), _call_names(object_name, method), _timeout(timeout_ms))
+        return b"%b%b%b" % (write_length(len(head) + len(args)), head, args)  # what may be large is copied once
 
     def result_frame(self, call: Call, value: Raw) -> bytes:
-        body = b"\x81\xa6Result\x83\xa7call_id%b%b%b" % (_encode(call.call_id), _result_name(call.object_name), value)
-        return write_length(len(body)) + body
+        head = b"\x81\xa6Result\x83\xa7call_id%b%b" % (_encode(call.call_id), _result_name(call.object_name))
+        return b"%b%b%b" % (write_length(len(head) + len(value)), head, value)
 
     def publish_opening(self, object_name: str, topic: str) -> bytes:
         return _publish_opening(object_name, topic)
