@@ -129,6 +129,7 @@ class Accounts:
     def leave(self, peer: Peer) -> None:
         """May be called again, and of a peer without account. Who goes leaves its debts to who comes."""
         account, peer.account = peer.account, None
+        self._router.turns.forget(peer)
         if account is not None:
             account.peers.discard(peer)
             if peer.throttled:
@@ -149,6 +150,16 @@ class Accounts:
             for peer in account.peers:
                 self._throttle(peer)
 
+    def hold(self, peer: Peer) -> None:
+        """Reads nothing from it until `release`."""
+        self._throttle(peer)
+        self._router.timers_began = True
+
+    def release(self, peer: Peer) -> None:
+        """May be called when others have to be waited for: then it is not read from yet."""
+        if peer.account is not None and peer.account.resumes_at is None:
+            self._resume(peer)
+
     def _throttle(self, peer: Peer) -> None:
         peer.throttled = True
         if peer.reads:
@@ -156,6 +167,8 @@ class Accounts:
             self._router.woken.append(peer)
 
     def _resume(self, peer: Peer) -> None:
+        if peer in self._router.turns:
+            return
         peer.throttled = False
         if not peer.reads and not self._router.events.backpressure.holds(peer):
             peer.reads = True

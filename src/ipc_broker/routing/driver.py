@@ -28,6 +28,7 @@ from .patterns import PatternError, topic_refusal
 from .peer import Peer
 from .pending import Refusal, over_limit
 from .service import Service
+from .turns import LARGE_ANSWER, OF_A_MESSAGE
 from .watching import Watcher
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ class Driver:
         else:
             agreed, hello = value if isinstance(value, tuple) else (value, None)
             frame = codec.encode(Result(call.call_id, BROKER_OBJECT, codec.encode_payload(agreed)))
+            self._router.turns.work += len(frame) // LARGE_ANSWER * OF_A_MESSAGE
             if len(frame) > peer.longest_frame:
                 self._refuse(peer, call, "too_large", over_limit(frame, peer))
                 return

@@ -19,7 +19,7 @@ from .peer import Peer
 from .pending import over_limit
 from .retained import Retained, RetainedEvents
 from .sessions import DetachedSessions
-from .subscriptions import LatestSubscription, Route, Subscription, Subscriptions, choose, refusal_of
+from .subscriptions import FEW, LatestSubscription, Route, Subscription, Subscriptions, choose, refusal_of
 
 if TYPE_CHECKING:
     from .router import Router
@@ -53,8 +53,7 @@ class Events:
         self.delivered = 0
         self.displaced = 0
         """With `delivered`: what a publication has changed there is how many subscriptions its own event went to."""
-        self._limit = limits.backlog
-        self._outbox = limits.outbox
+        self._limit, self._outbox = limits.backlog, limits.outbox
         self._overfull: list[tuple[Peer, str]] = []  # peers that cannot stay, and why
         self._ending = False
         self.subscriptions = Subscriptions()
@@ -112,8 +111,7 @@ class Events:
         codec = peer.connection.codec
         if will.retain:
             self.retained.keep(will.object_name, will.topic, will.args, codec)
-        route = self.subscriptions.find(will.object_name, will.topic)
-        self._deliver(route, None, will.args, codec, now)
+        self._deliver(self.subscriptions.find(will.object_name, will.topic), None, will.args, codec, now)
         for observer in self._router.observers:
             observer.willed(peer, will, self.delivered + self.displaced - reached, now)
 
@@ -142,6 +140,8 @@ class Events:
             value += codec.publish_closing
         length = len(value)
         problem: tuple[str, str] | None = None
+        if route.reach > FEW:
+            self._router.turns.work += route.reach * (1 + (length >> 12))
         subscriptions = route.subscriptions
         if route.groups:
             subscriptions = [*subscriptions, *map(choose, route.groups)]
@@ -297,6 +297,7 @@ class Events:
         return max(earlier.position - wish.seen, 0)
 
     def _send_retained(self, one: Subscription, now: float) -> None:
+        self._router.turns.work += len(self.retained) if one.is_pattern else 1
         for object_name, topic, kept in self.retained.find(one.object_name, one.topic):
             self._send_one_retained(one, (object_name, topic), kept, now)
             if self._overfull:
@@ -308,8 +309,7 @@ class Events:
         kept = self.retained[route.key]
         for one in [*route.subscriptions, *map(choose, route.groups)]:
             self._send_one_retained(one, route.key, kept, now)
-        if self._overfull:
-            self._end_overfull(now)
+        self._end_overfull(now)
 
     def _send_one_retained(self, one: Subscription, key: tuple[str, str], kept: Retained, now: float) -> None:
         one.position += 1
