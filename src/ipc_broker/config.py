@@ -93,7 +93,10 @@ class Quotas(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     subscriptions: Annotated[Positive, Meta(description="subscriptions of one user")] = 50_000
     calls: Annotated[Positive, Meta(description="calls in flight of one user")] = 65_536
     """These three: as much as one connection may have alone."""
-    queued: Annotated[Positive, Meta(description="bytes that wait for one user's connections")] = 512 * 1024 * 1024
+    queued: Annotated[
+        Positive,
+        Meta(description="bytes that wait for one user's connections, or that they have sent and nobody has taken"),
+    ] = 512 * 1024 * 1024
     """Twice what one connection may leave unread."""
     rate: Annotated[
         int, Meta(ge=0, description="calls, events and registrations a second of one user, 0 for any number")

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from ipc_broker import Broker, BrokerConfig, Worker, connect, current_call, sync
-from ipc_broker.config import Tls
 from ipc_broker.aio import accepting
+from ipc_broker.config import Tls
 from ipc_broker.errors import ConfigError, ConnectFailed, PermissionDenied, UntrustedBroker
 from ipc_broker.security.tokens import ID_BYTES, SECRET_BYTES, format_tokens, make_token
 from tests.aio.bus import until

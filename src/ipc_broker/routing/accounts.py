@@ -200,11 +200,14 @@ class Accounts:
     def _end_heaviest(self, account: Account, now: float) -> None:
         while (peer := account.heaviest_over_quota()) is not None:
             self._router.end(
-                peer, f"over {self._quotas.queued} bytes wait for all connections of {account.who} (quotas.queued)", now
+                peer, f"over {self._quotas.queued} bytes of all connections of {account.who} wait (quotas.queued)", now
             )
             self.leave(peer)
 
 
 def _waiting_bytes(peer: Peer) -> int:
+    """For it, and of what it has said."""
+    connection, feed = peer.connection, peer.feed
     backlogs = sum([one.backlog_bytes for one in peer.subscriptions.values()])
-    return peer.connection.queued + backlogs + (peer.feed.backlog_bytes if peer.feed is not None else 0)
+    in_lines = sum([len(one.name.waiting[one][1]) for one in peer.calls.values() if one.registration is None])
+    return connection.queued + connection.held + backlogs + in_lines + (0 if feed is None else feed.backlog_bytes)
