@@ -36,6 +36,7 @@ LEVEL_0 = (
     "messages",
     "observation",
     "remote",
+    "toml",
     "version",
 )
 

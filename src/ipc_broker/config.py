@@ -113,6 +113,11 @@ class Tls(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, Meta(description="file with the CA whose certificates clients may show in place of a token (PEM)")
     ] = ""
 
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if "\0" in getattr(self, name):
+                raise ConfigError(f"tls.{name}: no file's name has a zero byte")
+
 
 class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that a broker can be told. Raises ConfigError on an address that makes no sense."""
@@ -156,6 +161,9 @@ class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             value: Any = getattr(self, name)
             if not isinstance(value, tuple):  # a list, or one text, is what people write
                 msgspec.structs.force_setattr(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for name in ("policy", "tokens", "services"):
+            if "\0" in (value := getattr(self, name)) or any("\0" in one for one in value):
+                raise ConfigError(f"{name}: no file's name has a zero byte")
         if not self.listen:
             raise ConfigError("listen: a broker needs at least one address")
         for text in self.listen:
