@@ -216,8 +216,9 @@ def test_connections_of_a_token_have_a_quota() -> None:
     quota = "all connections of token 'ci' together have 2 connections, the quota (quotas.connections)"
     assert last_word(refused) == ("overloaded", quota)
     assert "Result" in stranger(bus).hello(token=FOR_EVER)
-    one = RawPeer(bus, principal=ALICE)
-    assert "Result" in one.hello(token=CI), "a user's connections are the user's"
+    for _ in range(2):
+        one = RawPeer(bus, principal=ALICE)
+        assert "Result" in one.hello(token=CI), "a user's connections are the user's, and counted already"
 
 
 # Tokens that hold no longer
@@ -244,6 +245,15 @@ def test_a_token_that_is_revoked_ends_its_connections(bus: Bus) -> None:
     assert error_from(caller.receive()[0]).code == "worker_lost"
     assert "Error" in stranger(bus).hello(token=CI)
     assert "Result" in stranger(bus).hello(token=FOR_EVER)
+
+
+def test_of_a_connection_that_is_gone_nothing_is_kept(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    peer = with_token(bus, CI)
+    peer.disconnect()
+    errors = bus.router.totals.errors
+    bus.router.gatekeeper.replace_tokens(Tokens(), TODAY, bus.now)
+    assert bus.router.totals.errors == errors
+    assert "is disconnected" not in caplog.text
 
 
 def test_a_token_whose_role_is_another_now_is_another_token(bus: Bus) -> None:

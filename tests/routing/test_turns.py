@@ -6,10 +6,11 @@ import pytest
 
 from ipc_broker.config import Limits
 from ipc_broker.routing.turns import NEXT_TURN, OF_A_MESSAGE, TURN
+from ipc_broker.security.policy_file import parse_policy
 from ipc_broker.security.principal import Principal
 from tests.memory import Bus, RawPeer
 from tests.messages import call, publish, register, result
-from tests.routing.peers import json_peer
+from tests.routing.peers import error_from, json_peer
 from tests.routing.test_accounts import bus_with
 from tests.security.people import ALICE, BOB, ROOT
 from tests.seed.frames import Message
@@ -168,6 +169,20 @@ def test_of_one_that_is_gone_nothing_is_heard_any_more(bus: Bus) -> None:
     bus.advance(1)
     assert bus.router.events.published == A_TURN
     bus.assert_empty()
+
+
+def test_a_new_policy_takes_nobody_s_turn_and_holds_in_the_next(bus: Bus) -> None:
+    subscribe_often(bus)
+    hog = json_peer(bus, principal=ALICE)
+    hog.send(*(publish("sensor", "heat") for _ in range(A_TURN)), publish("sensor", "heat"), publish("lamp", "on"))
+    bus.settle()
+    policy = '[[rule]]\nname = "sensors"\nusers = "alice"\npublish = "sensor.*"\n'
+    bus.router.gatekeeper.replace_policy(parse_policy(policy, "policy.toml"), bus.now)
+    assert not hog.peer.reads
+    bus.advance(NEXT_TURN)
+    assert bus.router.events.published == A_TURN + 1
+    assert [error_from(message).code for message in hog.receive()] == ["permission_denied"]
+    assert hog.peer.reads
 
 
 def test_one_that_is_ended_by_another_s_turn_has_no_turn(bus: Bus) -> None:
