@@ -20,6 +20,7 @@ from ipc_broker.aio import accepting
 from ipc_broker.config import Tls
 from ipc_broker.errors import ConfigError, ConnectFailed, PermissionDenied, UntrustedBroker
 from ipc_broker.security.tokens import ID_BYTES, SECRET_BYTES, format_tokens, make_token
+from ipc_broker.tls import ServerContext, client_context
 from tests.aio.bus import until
 from tests.authority import Authority
 
@@ -241,6 +242,11 @@ async def test_a_new_certificate_is_shown_without_a_restart(
         Path(settings.certificate).write_text("nonsense", encoding="utf-8")
         assert await by_asyncio(over_tls, tls=newer.ca, token=token) == "visitor"
         assert "the certificate stays as it was" in caplog.text
+
+
+def test_older_protocols_than_tls_1_2_are_not_spoken(authority: Authority) -> None:
+    for context in (ServerContext(authority.broker()).current(), client_context(authority.ca, {})):
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize(

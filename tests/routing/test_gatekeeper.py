@@ -206,6 +206,27 @@ def test_who_is_known_and_shows_a_wrong_token_is_not_let_in_as_less_than_it_want
         assert last_word(peer) == (DENIED, "this broker does not know the token, or it was revoked")
 
 
+@pytest.mark.parametrize(
+    "token", ["x" * 1025, CI + "x" * 1000, CI + "\n", "\0"], ids=["long", "longer", "line", "zero"]
+)
+def test_a_token_of_any_form_is_a_wrong_one(bus: Bus, token: str) -> None:
+    """Were such a hello none, its peer would stay, as whom it was known before."""
+    peer = RawPeer(bus, principal=ROOT)
+    peer.send(call("h", "rob", "hello", {"token": token}))
+    assert last_word(peer) == (DENIED, "this broker does not know the token, or it was revoked")
+
+
+@pytest.mark.parametrize("wish", [{"encodings": ["none"]}, {"max_frame": 1}], ids=["encoding", "frame"])
+def test_nobody_stays_without_the_token_that_they_showed(bus: Bus, wish: Message) -> None:
+    peer = RawPeer(bus, principal=ROOT)
+    peer.send(call("h", "rob", "hello", {"token": CI, **wish}))
+    assert last_word(peer)[0] == "invalid_args"
+    without = RawPeer(bus, principal=ROOT)
+    without.send(call("h", "rob", "hello", dict(wish)))
+    assert "Error" in without.receive()[0]
+    assert not without.ended, "a program that knows less stays with the seed's protocol"
+
+
 def test_connections_of_a_token_have_a_quota() -> None:
     bus = Bus(quotas=Quotas(connections=2))
     bus.router.gatekeeper.replace_tokens(Tokens([CI_RECORD, FOR_EVER_RECORD]), TODAY, bus.now)

@@ -167,13 +167,12 @@ class Driver:
     def _hello(self, peer: Peer, args: Raw, now: float) -> tuple[Welcome, Hello]:
         """Raises Refused, and NotAdmitted for one that may not stay."""
         hello: Hello = self._decode(peer, args, Hello)
-        if peer.connection.frames_received != 1:
-            raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
-        encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
-        if encoding is None:
-            raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
-        if hello.max_frame < SEED_MAX_FRAME:
-            raise Refused("invalid_args", f"a peer takes frames of {SEED_MAX_FRAME} bytes at least")
+        try:
+            encoding = self._encoding_for(peer, hello)
+        except Refused as refused:
+            if hello.token:  # it would stay as whom it is without
+                raise NotAdmitted(refused.code, str(refused)) from refused
+            raise
         self._router.gatekeeper.show_token(peer, hello.token, now)
         identity = self._router.identity
         # Whoever streams must be able to be stopped.
@@ -190,6 +189,17 @@ class Driver:
             heartbeat_ms=self._router.heartbeats.milliseconds,
         )
         return welcome, hello
+
+    def _encoding_for(self, peer: Peer, hello: Hello) -> str:
+        """Raises Refused."""
+        if peer.connection.frames_received != 1:
+            raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
+        encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
+        if encoding is None:
+            raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
+        if hello.max_frame < SEED_MAX_FRAME:
+            raise Refused("invalid_args", f"a peer takes frames of {SEED_MAX_FRAME} bytes at least")
+        return encoding
 
     def _extend(self, peer: Peer, hello: Hello, welcome: Welcome, now: float) -> None:
         peer.name = hello.name
