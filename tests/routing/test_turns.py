@@ -102,6 +102,18 @@ def test_so_is_what_rob_tells(bus: Bus) -> None:
     assert first + len(hog.receive()) == 40
 
 
+def test_so_is_a_long_policy(bus: Bus) -> None:
+    """Of what it says is remembered what is asked for again, and not what is always another."""
+    rules = "".join(f'[[rule]]\nname = "{n}"\nusers = "alice"\ncall = "object.{n}"\n' for n in range(MANY))
+    bus.router.gatekeeper.replace_policy(parse_policy(rules, "policy.toml"), bus.now)
+    hog = json_peer(bus, principal=ALICE)
+    bus.advance(NEXT_TURN)
+    hog.send(*(call(f"{hog.prefix}{number}", "object", f"x{number}") for number in range(4)))
+    assert len(hog.receive()) == 2
+    bus.advance(NEXT_TURN)
+    assert len(hog.receive()) == 2
+
+
 def test_so_is_looking_for_retained_values(bus: Bus) -> None:
     owner = json_peer(bus)
     for number in range(MANY):

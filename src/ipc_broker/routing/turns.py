@@ -21,6 +21,9 @@ TURN = 10_000
 OF_A_MESSAGE = 10
 """Deliveries that take as long as the handling of one message; the rate counts them so."""
 
+OF_A_RULE = 5
+"""Deliveries that take as long as one rule of a policy, where it is not remembered what they say."""
+
 LARGE_ANSWER = 256
 """Bytes: those that `rob` tells take as long as a message each time."""
 
