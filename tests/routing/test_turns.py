@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipc_broker.config import Limits
+from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.turns import NEXT_TURN, OF_A_MESSAGE, TURN
 from ipc_broker.security.policy_file import parse_policy
 from ipc_broker.security.principal import Principal
@@ -195,6 +196,26 @@ def test_a_new_policy_takes_nobody_s_turn_and_holds_in_the_next(bus: Bus) -> Non
     assert bus.router.events.published == A_TURN + 1
     assert [error_from(message).code for message in hog.receive()] == ["permission_denied"]
     assert hog.peer.reads
+
+
+def test_a_fault_of_ours_costs_one_connection(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    subscribe_often(bus)
+    hog, bob = json_peer(bus, principal=ALICE), json_peer(bus, principal=BOB)
+    for one in (hog, bob):
+        one.send(*(publish("sensor", "heat") for _ in range(A_TURN)), call("x", "rob", "ping"))
+    bus.settle()
+
+    def fails(peer: Peer, *_: object) -> None:
+        if peer is hog.peer:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(bus.router.driver, "call", fails)
+    with pytest.raises(ZeroDivisionError):
+        bus.advance(NEXT_TURN)
+    bus.flush()
+    bus.advance(NEXT_TURN)
+    assert hog.ended
+    assert bob.peer.reads
 
 
 def test_one_that_is_ended_by_another_s_turn_has_no_turn(bus: Bus) -> None:

@@ -282,9 +282,11 @@ class Broker:
         self._timer = None
         self._timer_at = math.inf
         now = self.time()
-        self.router.handle_timer(now)
-        self.flush(now)
-        self._arm_timer()
+        try:
+            self.router.handle_timer(now)
+        finally:  # a fault of ours, which the loop logs, does not stop the clock for all
+            self.flush(now)
+            self._arm_timer()
 
 
 class _PeerProtocol(asyncio.Protocol):

@@ -88,7 +88,11 @@ class Turns:
         for peer in [peer for peer in self._rests if self._is_due(peer)]:
             if peer.account is None or not self._is_due(peer):  # because of what another one has said
                 continue
-            self._hear(peer, peer.account, self._rests.pop(peer), now)
+            try:
+                self._hear(peer, peer.account, self._rests.pop(peer), now)
+            except BaseException:  # a fault of ours costs that connection, as it does where the loop has called
+                self._router.retire(peer, now, "what it said could not be handled")
+                raise
             self._router.heard(peer, now)
             if peer not in self._rests:
                 self._router.accounts.release(peer)
