@@ -37,6 +37,7 @@ LEVEL_0 = (
     "messages",
     "observation",
     "remote",
+    "toml",
     "version",
 )
 

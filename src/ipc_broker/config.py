@@ -93,7 +93,10 @@ class Quotas(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     subscriptions: Annotated[Positive, Meta(description="subscriptions of one user")] = 50_000
     calls: Annotated[Positive, Meta(description="calls in flight of one user")] = 65_536
     """These three: as much as one connection may have alone."""
-    queued: Annotated[Positive, Meta(description="bytes that wait for one user's connections")] = 512 * 1024 * 1024
+    queued: Annotated[
+        Positive,
+        Meta(description="bytes that wait for one user's connections, or that they have sent and nobody has taken"),
+    ] = 512 * 1024 * 1024
     """Twice what one connection may leave unread."""
     rate: Annotated[
         int, Meta(ge=0, description="calls, events and registrations a second of one user, 0 for any number")
@@ -109,6 +112,11 @@ class Tls(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     client_ca: Annotated[
         str, Meta(description="file with the CA whose certificates clients may show in place of a token (PEM)")
     ] = ""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if "\0" in getattr(self, name):
+                raise ConfigError(f"tls.{name}: no file's name has a zero byte")
 
 
 class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -157,6 +165,9 @@ class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             value: Any = getattr(self, name)
             if not isinstance(value, tuple):  # a list, or one text, is what people write
                 msgspec.structs.force_setattr(self, name, (value,) if isinstance(value, str) else tuple(value))
+        for name in ("policy", "tokens", "services"):
+            if "\0" in (value := getattr(self, name)) or any("\0" in one for one in value):
+                raise ConfigError(f"{name}: no file's name has a zero byte")
         if not self.listen:
             raise ConfigError("listen: a broker needs at least one address")
         for text in self.listen:

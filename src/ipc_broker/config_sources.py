@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from msgspec import Struct
 
 from .config import LISTS, SECTIONS, BrokerConfig
 from .errors import ConfigError
+from .toml import parse_toml
 
 ENVIRONMENT_PREFIX = "IPC_BROKER_"
 
@@ -43,12 +43,13 @@ def load_config(
 
 def _read_file(file: str) -> dict[str, Any]:
     try:
-        with open(file, "rb") as stream:
-            return tomllib.load(stream)
+        with open(file, encoding="utf-8") as stream:
+            text = stream.read()
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{file} is no TOML: {error}") from error
+    return parse_toml(text, file)
 
 
 def _from_environment(

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from .address import Address, resolve_address
+from .errors import ConfigError
 from .identity.trust import trusted_users
+from .messages import MAX_NAME
 
 if TYPE_CHECKING:
     import ssl
@@ -28,7 +30,9 @@ class Destination:
     ) -> None:
         """Raises ConfigError."""
         self.address: Address = resolve_address(address, environ)
-        self.token = token if token is not None else environ.get("BROKER_TOKEN", "")
+        self.token = (token if token is not None else environ.get("BROKER_TOKEN", "")).strip()  # of a file's last line
+        if not self.token.isascii() or len(self.token) > MAX_NAME:
+            raise ConfigError("token (BROKER_TOKEN): this is none; `ipc-broker token create` makes one")
         self.trusted = trusted_users(trust_users, environ)
         self.ssl_context: ssl.SSLContext | None = None
         if self.address.scheme == "tls":

@@ -339,7 +339,8 @@ class Hello(Struct, frozen=True, gc=False):
     name: Name = ""
     pid: Count = 0
     session: Name = ""
-    token: Name = ""
+    token: str = ""
+    """Of any length: one that cannot hold is a wrong one, and not a hello that is none."""
     direct: Name = ""
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from ipc_broker import Broker, BrokerConfig, Event, connect
 from ipc_broker.aio.running import run_broker
+from ipc_broker.config import Limits
 from ipc_broker.errors import ConnectFailed, ConnectionLost, IPCError, ListenFailed, WorkerLost
 from ipc_broker.observation import Record
 from tests.aio.bus import RawPeer, broker_at, bus, plain_socket, serving, until
@@ -261,3 +262,25 @@ async def test_how_long_calls_took_is_told_more_finely_than_in_milliseconds(addr
             await caller.call("math", "add", {"a": 1, "b": 2})
         seconds = [(await anext(records)).seconds for _ in range(40)]
     assert any(round(took * 1e6) % 1000 for took in seconds)
+
+
+async def test_a_fault_of_ours_does_not_stop_the_clock(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the loop logs, and is told of here."""
+    faults: list[object] = []
+    async with broker_at(address, limits=Limits(heartbeat=1)) as broker:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+        handle, times = broker.router.handle_timer, 0
+
+        def fails_once(now: float) -> None:
+            nonlocal times
+            times += 1
+            if times == 1:
+                raise ZeroDivisionError
+            handle(now)
+
+        lost: list[bool] = []
+        async with connect(broker.addresses[0], on_disconnect=lambda: lost.append(True)):
+            monkeypatch.setattr(broker.router, "handle_timer", fails_once)
+            await until(lambda: times > 1)
+            assert not lost, "a new connection would start the clock again"
+    assert [type(fault) for fault in faults] == [ZeroDivisionError]

@@ -106,6 +106,14 @@ def test_tls_is_spoken_where_the_settings_say_so() -> None:
     assert not is_at(passed, parse_address("unix:///127.0.0.1"))
 
 
+async def test_a_port_that_other_machines_reach_needs_more_than_being_passed() -> None:
+    [everywhere] = passed(socket.create_server(("0.0.0.0", 0)))
+    config = with_sockets(BrokerConfig(), [everywhere])
+    with pytest.raises(ConfigError, match="other machines could connect there"):
+        await Broker(config, sockets=[everywhere]).start()
+    everywhere.listening.close()
+
+
 async def test_connections_that_came_before_the_broker_are_served(path: str) -> None:
     listening = unix_socket(path)
     with plain_socket(f"unix://{path}") as early:

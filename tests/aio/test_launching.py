@@ -43,6 +43,32 @@ async def test_two_calls_start_one_process_which_is_told_where_and_what(
     assert not lives(pid)
 
 
+async def test_its_file_may_tell_it_another_address(address: str, tmp_path: Path) -> None:
+    """And whatever else it is told, and has from the broker."""
+    told = tmp_path / "told"
+    write_service(
+        tmp_path,
+        "lamp",
+        exec=script(f'echo "$BROKER_ADDR $IPC_BROKER_OBJECT $HOME" > {told}; exit 1'),
+        environment={"BROKER_ADDR": "elsewhere", "IPC_BROKER_OBJECT": "x", "HOME": "/none"},
+    )
+    async with services_at(address, tmp_path) as (_, client):
+        with pytest.raises(ActivationFailed):
+            await client.call("lamp", "f")
+    assert told.read_text(encoding="utf-8") == "elsewhere x /none\n"
+
+
+async def test_one_that_is_stopped_before_it_has_begun_is_stopped(address: str, tmp_path: Path) -> None:
+    """It is told as soon as there is a process, and need not be killed."""
+    write_service(tmp_path, "disk", exec=[*WORKER, "silent"])
+    async with services_at(address, tmp_path) as (broker, _):
+        now = broker.time()
+        service_of(broker, "disk").start(now)
+        service_of(broker, "disk").stop(now)
+        assert state_of(broker, "disk").pid is None
+        await until(lambda: state_of(broker, "disk").state == "stopped")
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [

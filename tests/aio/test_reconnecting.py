@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import threading
@@ -11,10 +12,19 @@ from typing import Any
 
 import pytest
 
-from ipc_broker import Worker, connect
+from ipc_broker import Broker, BrokerConfig, Worker, connect
 from ipc_broker.aio import link as link_module
+from ipc_broker.aio import link_protocol
 from ipc_broker.aio.client import Client
-from ipc_broker.errors import ClientClosed, ConnectionLost, DeadlineExceeded, IPCError, NoSuchObject, Overloaded
+from ipc_broker.errors import (
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    IPCError,
+    NoSuchObject,
+    Overloaded,
+)
 from ipc_broker.messages import Goodbye
 from ipc_broker.protocol.encodings import JSON
 from ipc_broker.session.reconnecting import SETTLING
@@ -394,3 +404,27 @@ async def test_in_another_loop_it_says_so(address: str) -> None:
     worker = Worker(address)
     told = await use(worker.client)
     assert set(told) == {f"the client of {address} is not connected yet; use it in `async with`, or await it first"}
+
+
+async def test_a_connection_that_ends_before_it_is_known_whose_it_is(
+    any_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def gone_at_first(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    async with Broker(BrokerConfig(listen=(any_address,))) as broker:
+        address = broker.addresses[0]
+        client = await connect(address)
+    monkeypatch.setattr(link_protocol, "require_trusted", gone_at_first)
+    async with Broker(BrokerConfig(listen=(address,))):
+        assert await client.call("rob", "ping", timeout=20) == "pong"
+        assert asked == 3
+        asked = 0
+        with pytest.raises(ConnectFailed, match="Transport endpoint is not connected"):
+            await connect(address)
+        await client.close()

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from ipc_broker import Broker, BrokerConfig, Worker, connect, current_call, sync
+from ipc_broker.aio import accepting
 from ipc_broker.config import Tls
 from ipc_broker.errors import ConfigError, ConnectFailed, PermissionDenied, UntrustedBroker
 from ipc_broker.security.tokens import ID_BYTES, SECRET_BYTES, format_tokens, make_token
+from ipc_broker.tls import ServerContext, client_context
 from tests.aio.bus import until
 from tests.authority import Authority
 
@@ -49,9 +51,9 @@ def token(tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def desk(tmp_path: Path, local: str, tls: Tls) -> AsyncIterator[str]:
+async def desk(tmp_path: Path, local: str, tls: Tls, listen: str = LOCAL) -> AsyncIterator[str]:
     """The address over TLS of a broker at which a desk is served; its worker is on the machine."""
-    config = BrokerConfig(listen=(LOCAL, local), tls=tls, tokens=str(tmp_path / "tokens.toml"))
+    config = BrokerConfig(listen=(listen, local), tls=tls, tokens=str(tmp_path / "tokens.toml"))
     async with Broker(config) as broker:
         worker = Worker(local)
         worker.add("desk", Desk())
@@ -173,6 +175,58 @@ async def test_garbage_is_closed_at_once(tmp_path: Path, address: str, authority
             writer.close()
 
 
+async def test_only_so_many_may_be_about_to_agree_upon_tls(
+    tmp_path: Path, address: str, authority: Authority, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "MOST_HANDSHAKES", 2)
+    async with desk(tmp_path, address, authority.broker(), "tls://127.0.0.1:0") as over_tls:
+        port = int(over_tls.rpartition(":")[2])
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        async with asyncio.timeout(5):
+            reader, one_too_many = await asyncio.open_connection("127.0.0.1", port)
+            assert await reader.read() == b""
+            one_too_many.close()
+            silent[0][1].close()
+            silent[0][1].transport.abort()
+        assert await served(over_tls, tls=authority.ca, token=token) == "visitor"
+        silent[1][1].close()
+
+
+async def served(address: str, **options: Any) -> str:
+    """As soon as there is room."""
+    while True:
+        try:
+            return await by_asyncio(address, **options)
+        except ConnectFailed:
+            await asyncio.sleep(0)
+
+
+async def test_connections_that_come_to_nothing_do_not_fill_the_log(
+    tmp_path: Path,
+    address: str,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def told() -> list[str]:
+        return [text for record in caplog.records if "came to nothing" in (text := record.getMessage())]
+
+    async def come_to_nothing(count: int) -> None:
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            async with asyncio.timeout(5):
+                with suppress(ConnectionResetError):
+                    await reader.read()
+            writer.close()
+
+    monkeypatch.setattr(accepting, "LOG_AGAIN", 3600.0)
+    async with desk(tmp_path, address, authority.broker(), "tls://127.0.0.1:0") as over_tls:
+        port = int(over_tls.rpartition(":")[2])
+        await come_to_nothing(5)
+        assert len(told()) == 1
+
+
 async def test_a_new_certificate_is_shown_without_a_restart(
     tmp_path: Path, address: str, authority: Authority, token: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,6 +242,11 @@ async def test_a_new_certificate_is_shown_without_a_restart(
         Path(settings.certificate).write_text("nonsense", encoding="utf-8")
         assert await by_asyncio(over_tls, tls=newer.ca, token=token) == "visitor"
         assert "the certificate stays as it was" in caplog.text
+
+
+def test_older_protocols_than_tls_1_2_are_not_spoken(authority: Authority) -> None:
+    for context in (ServerContext(authority.broker()).current(), client_context(authority.ca, {})):
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def test_there_may_be_nothing(tmp_path: Path) -> None:
         ("config.toml", 'allow_users = ["no-such"]', r"allow_users: there is no user 'no-such' on this system"),
         ("config.toml", 'allow_groups = ["no-such"]', r"allow_groups: there is no group 'no-such' on this system"),
         ("config.toml", 'policy = "/no/such"', r"cannot read /no/such: No such file or directory"),
+        ("config.toml", r'policy = "a\u0000"', r"\S*/config.toml: policy: no file's name has a zero byte"),
+        ("config.toml", r'tokens = "a\u0000"', r"\S*/config.toml: tokens: no file's name has a zero byte"),
+        ("config.toml", r'services = ["a", "a\u0000"]', r"\S*/config.toml: services: no file's name has a zero byte"),
+        ("config.toml", '[tls]\nkey = "a\\u0000"', r"\S*/config.toml: tls.key: no file's name has a zero byte.*"),
         ("config.toml", 'services = ["/no/such"]', r"cannot read /no/such: No such file or directory"),
         ("policy.toml", '[[rule]]\nname = "x"', r"\S*/policy.toml, rule 1 \('x'\): it is about nothing: .*"),
         ("tokens.toml", "token = 1", r"\S*/tokens.toml: Expected `array`, got `int` - at `\$.token`"),
@@ -102,6 +106,20 @@ def test_there_may_be_nothing(tmp_path: Path) -> None:
             r"\S*/services/x.toml: the object 'disk' has a service already, in \S*/services/disk.toml",
         ),
         ("../../service-activation/x.json", "{}", r"\S*/service-activation/x.json: Expected `array`, got `object`"),
+        (
+            "services/x.toml",
+            'object = "a\\u0000"\nexec = ["x"]',
+            r"\S*/services/x.toml: object: a zero byte cannot be said to a process",
+        ),
+        *(
+            (name, "a = " + "[" * 5000, rf"\S*/{name} is no TOML that can be read: it is nested too deeply")
+            for name in ("config.toml", "policy.toml", "tokens.toml", "services/x.toml")
+        ),
+        (
+            "../../service-activation/x.json",
+            '[{"type": "RegisterService", "object_name": "a", "service_name": "b", "x": ' + "[" * 100_000,
+            r"\S*/service-activation/x.json: it is nested too deeply",
+        ),
         ("../../service-activation/x.json", "[", r"\S*/service-activation/x.json: Input data was truncated"),
     ],
 )

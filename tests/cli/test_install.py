@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,6 +86,30 @@ def test_the_broker_tells_that_it_is_ready_and_that_it_lives(scope: Scope) -> No
 def test_words_mean_themselves(word: str, quoted: str) -> None:
     line = next(line for line in unit("user", "service", ["/bin/echo", word]).splitlines() if "ExecStart" in line)
     assert line == f"ExecStart=/bin/echo {quoted}"
+
+
+def test_the_program_means_itself_too() -> None:
+    line = next(line for line in unit("user", "service", ["/a $b %c/python"]).splitlines() if "ExecStart" in line)
+    assert line == 'ExecStart="/a $b %%c/python"'
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd that could read them")
+@pytest.mark.parametrize("scope", ["user", "system"])
+def test_systemd_reads_them_as_they_are_meant(scope: Scope, tmp_path: Path) -> None:
+    program = tmp_path / "a $HOME %h é/python"
+    program.parent.mkdir()
+    program.write_text("", encoding="utf-8")
+    program.chmod(0o755)
+    for made in units_for(scope, [str(program), "-m", "ipc_broker"]):
+        (tmp_path / made.file).write_text(made.text, encoding="utf-8")
+    found = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(tmp_path / "ipc-broker.service")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )
+    assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_print_writes_nothing(tmp_path: Path) -> None:

@@ -31,12 +31,7 @@ def test_json_is_one_object_a_line() -> None:
 
 
 def test_json_has_the_traceback_of_an_exception() -> None:
-    made = record(logging.ERROR, "it failed")
-    try:
-        raise ValueError("no disk")
-    except ValueError:
-        made.exc_info = sys.exc_info()
-    line = formatter_for("json", to_journal=False).format(made)
+    line = formatter_for("json", to_journal=False).format(failed("it failed"))
     assert json.loads(line)["exception"].endswith("ValueError: no disk")
     assert "\n" not in line
 
@@ -56,10 +51,32 @@ def test_the_journal_is_told_how_bad_it_is(style: LogFormat, level: int, prefix:
     assert formatter_for(style, to_journal=True).format(record(level)) == prefix + inner
 
 
-def test_each_line_of_a_text_is_told_to_the_journal() -> None:
-    lines = formatter_for("text", to_journal=True).format(record(logging.ERROR, "two\nlines")).splitlines()
-    assert len(lines) == 2
+def failed(message: str) -> logging.LogRecord:
+    made = record(logging.ERROR, message)
+    try:
+        raise ValueError("no disk")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+def test_each_line_of_a_traceback_is_told_to_the_journal() -> None:
+    lines = formatter_for("text", to_journal=True).format(failed("it failed")).splitlines()
+    assert len(lines) > 2
     assert all(line.startswith("<3>") for line in lines)
+
+
+@pytest.mark.parametrize("to_journal", [False, True])
+@pytest.mark.parametrize("style", ["text", "json"])
+@pytest.mark.parametrize("char", ["\n", "\r", "\x1b", "\x85", "\u2028", "\udcff"])
+def test_a_name_writes_no_lines_of_ours(style: LogFormat, char: str, to_journal: bool) -> None:
+    lines = formatter_for(style, to_journal=to_journal).format(record(logging.INFO, "serves %s", f"x{char}2026 ERROR"))
+    assert len(lines.split("\n")) == 1
+    assert lines.encode().decode().count("<6>") == to_journal
+    if style == "text":
+        assert lines.isprintable()
+    else:
+        assert json.loads(lines.removeprefix("<6>"))["message"].endswith("2026 ERROR")
 
 
 def test_the_journal_is_where_systemd_says(tmp_path: Path) -> None:

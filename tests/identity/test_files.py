@@ -78,6 +78,12 @@ def test_what_cannot_be_read_is_named(file: Path, tmp_path: Path) -> None:
     assert refusal(file).startswith(f"{file} is no text in UTF-8: ")
 
 
+def test_nobody_waits_for_whoever_writes_to_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    assert refusal(file) == f"{file} is no regular file"
+
+
 def test_a_folder_all_of_whose_files_are_read(tmp_path: Path, file: Path) -> None:
     require_trusted_folder(str(tmp_path))
     for wrong, expected in [(tmp_path / "none", "cannot read"), (file, "is no folder")]:

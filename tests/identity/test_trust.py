@@ -85,6 +85,19 @@ def test_a_squatted_port_is_not() -> None:
             require_trusted(connected, Address("tcp", "127.0.0.1", port), ())
 
 
+def test_a_port_at_which_nobody_listens_any_more_is_not() -> None:
+    """Whoever has accepted the connection may be anybody."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells whose a TCP socket is")
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    with socket.create_connection(("127.0.0.1", port)) as connected:
+        accepted, _ = listening.accept()
+        listening.close()
+        with accepted, pytest.raises(UntrustedBroker, match=r"nobody listens at .* any more: nothing was sent"):
+            require_trusted(connected, Address("tcp", "127.0.0.1", port), ())
+
+
 @pytest.mark.parametrize(
     ("argument", "variable", "expected"),
     [

@@ -11,9 +11,9 @@ from ipc_broker.routing.accounts import LOOK_EVERY, PAUSE
 from ipc_broker.security.principal import Principal
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, event, publish, register, result, subscribe
-from tests.routing.peers import error_from, json_peer, stats
+from tests.routing.peers import error_from, json_peer, serve, stats
 from tests.security.people import ALICE, BOB, CI, ROOT
-from tests.seed.frames import Message
+from tests.seed.frames import Message, frame
 
 PONG: Message = {"Pong": {}}
 TOGETHER = "all connections of user 'alice' together have"
@@ -152,7 +152,7 @@ def test_who_leaves_too_much_unread_is_disconnected_the_heaviest_first() -> None
     last = error_from(peers[1].receive()[-1])
     assert (last.code, last.message) == (
         "overloaded",
-        "over 30000 bytes wait for all connections of user 'alice' (quotas.queued)",
+        "over 30000 bytes of all connections of user 'alice' wait (quotas.queued)",
     )
 
 
@@ -165,6 +165,36 @@ def test_what_waits_behind_credit_counts_too() -> None:
     bus.advance(LOOK_EVERY)
     assert peer.ended
     assert "quotas.queued" in error_from(peer.receive()[-1]).message
+
+
+def test_calls_that_wait_in_a_line_count_too() -> None:
+    """Each line has a limit of its own; one user may make many lines."""
+    bus = bus_with(queued=30_000)
+    worker, caller = json_peer(bus, principal=ALICE), json_peer(bus, principal=ALICE)
+    for number in range(5):
+        serve(worker, f"slow.{number}", concurrency=1)
+        for size in (1, 7000):
+            caller.send(call(f"{caller.prefix}{number}.{size}", f"slow.{number}", "f", "x" * size))
+        bus.advance(LOOK_EVERY)
+        assert caller.ended is (number == 4)
+    assert "quotas.queued" in error_from(caller.receive()[-1]).message
+    assert not worker.ended
+    assert bus.router.calls.waiting == 0
+
+
+@pytest.mark.parametrize("size", [200_000, 400_000], ids=["in parts", "as one"])
+def test_a_message_without_its_end_counts_too(size: int) -> None:
+    bus = bus_with(queued=size + 10_000)
+    peers = [json_peer(bus, principal=ALICE) for _ in range(2)]
+    unfinished = frame(publish("a", "b", "x" * size))[:-1]
+    for start in range(0, len(unfinished), 10_000):
+        peers[0].send_bytes(unfinished[start : start + 10_000])
+        bus.settle()
+    bus.advance(LOOK_EVERY)
+    assert not peers[0].ended
+    peers[1].send_bytes(unfinished[:20_000])
+    bus.advance(LOOK_EVERY)
+    assert [peer.ended for peer in peers] == [True, False]
 
 
 # Their rate

@@ -54,6 +54,14 @@ def test_what_the_transport_saw_of_a_caller_is_told(bus: Bus, worker: RawPeer) -
     assert worker.receive()[0] == caller_message(caller, name="root", uid=0, pid=4711)
 
 
+def test_what_the_system_tells_of_a_caller_counts_and_not_what_it_says_itself(bus: Bus, worker: RawPeer) -> None:
+    caller = RawPeer(bus, credentials=Credentials(uid=1000, gid=1000, pid=4711))
+    caller.hello(pid=1, uid=0)
+    caller.send(call(f"{caller.prefix}1", "math", "f"))
+    told = worker.receive()[0]["Caller"]
+    assert (told["uid"], told["pid"]) == (1000, 4711)
+
+
 def test_a_seed_caller_has_a_prefix_too(bus: Bus, worker: RawPeer) -> None:
     caller = RawPeer(bus, credentials=Credentials(pid=4711))
     caller.send(call("any id", "math", "add"))

@@ -206,6 +206,27 @@ def test_who_is_known_and_shows_a_wrong_token_is_not_let_in_as_less_than_it_want
         assert last_word(peer) == (DENIED, "this broker does not know the token, or it was revoked")
 
 
+@pytest.mark.parametrize(
+    "token", ["x" * 1025, CI + "x" * 1000, CI + "\n", "\0"], ids=["long", "longer", "line", "zero"]
+)
+def test_a_token_of_any_form_is_a_wrong_one(bus: Bus, token: str) -> None:
+    """Were such a hello none, its peer would stay, as whom it was known before."""
+    peer = RawPeer(bus, principal=ROOT)
+    peer.send(call("h", "rob", "hello", {"token": token}))
+    assert last_word(peer) == (DENIED, "this broker does not know the token, or it was revoked")
+
+
+@pytest.mark.parametrize("wish", [{"encodings": ["none"]}, {"max_frame": 1}], ids=["encoding", "frame"])
+def test_nobody_stays_without_the_token_that_they_showed(bus: Bus, wish: Message) -> None:
+    peer = RawPeer(bus, principal=ROOT)
+    peer.send(call("h", "rob", "hello", {"token": CI, **wish}))
+    assert last_word(peer)[0] == "invalid_args"
+    without = RawPeer(bus, principal=ROOT)
+    without.send(call("h", "rob", "hello", dict(wish)))
+    assert "Error" in without.receive()[0]
+    assert not without.ended, "a program that knows less stays with the seed's protocol"
+
+
 def test_connections_of_a_token_have_a_quota() -> None:
     bus = Bus(quotas=Quotas(connections=2))
     bus.router.gatekeeper.replace_tokens(Tokens([CI_RECORD, FOR_EVER_RECORD]), TODAY, bus.now)
@@ -216,8 +237,9 @@ def test_connections_of_a_token_have_a_quota() -> None:
     quota = "all connections of token 'ci' together have 2 connections, the quota (quotas.connections)"
     assert last_word(refused) == ("overloaded", quota)
     assert "Result" in stranger(bus).hello(token=FOR_EVER)
-    one = RawPeer(bus, principal=ALICE)
-    assert "Result" in one.hello(token=CI), "a user's connections are the user's"
+    for _ in range(2):
+        one = RawPeer(bus, principal=ALICE)
+        assert "Result" in one.hello(token=CI), "a user's connections are the user's, and counted already"
 
 
 # Tokens that hold no longer
@@ -244,6 +266,15 @@ def test_a_token_that_is_revoked_ends_its_connections(bus: Bus) -> None:
     assert error_from(caller.receive()[0]).code == "worker_lost"
     assert "Error" in stranger(bus).hello(token=CI)
     assert "Result" in stranger(bus).hello(token=FOR_EVER)
+
+
+def test_of_a_connection_that_is_gone_nothing_is_kept(bus: Bus, caplog: pytest.LogCaptureFixture) -> None:
+    peer = with_token(bus, CI)
+    peer.disconnect()
+    errors = bus.router.totals.errors
+    bus.router.gatekeeper.replace_tokens(Tokens(), TODAY, bus.now)
+    assert bus.router.totals.errors == errors
+    assert "is disconnected" not in caplog.text
 
 
 def test_a_token_whose_role_is_another_now_is_another_token(bus: Bus) -> None:

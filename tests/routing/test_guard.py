@@ -12,8 +12,8 @@ from ipc_broker.security.policy import Policy
 from ipc_broker.security.policy_file import parse_policy
 from ipc_broker.security.principal import Principal
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import call, error, event, publish, refused, register, result, subscribe
-from tests.routing.peers import call_with, cancel, credit, error_from, json_peer, packed_peer, serve, stats
+from tests.messages import call, error, error_of, event, publish, refused, register, result, subscribe
+from tests.routing.peers import call_with, cancel, credit, error_from, json_peer, packed_peer, register_as, serve, stats
 from tests.security.people import ALICE, BOB, ROOT
 from tests.seed.frames import Message
 
@@ -332,6 +332,36 @@ def test_decisions_are_shared_and_bounded(bus: Bus, monkeypatch: pytest.MonkeyPa
     access = one.peer.access
     assert access is not None
     assert max(len(access._denied), len(access.may_call), len(access.may_publish)) <= 10
+
+
+@pytest.mark.parametrize("mode", ["shared", "standby"])
+def test_a_name_is_shared_with_other_users_only_by_a_rule(bus: Bus, mode: str) -> None:
+    """Else whoever is let in would get calls that were made to somebody else."""
+    bus.router.gatekeeper.replace_policy(Policy(), bus.now)
+    alice, bob = json_peer(bus, principal=ALICE), json_peer(bus, principal=BOB)
+    serve(alice, "disk", "shared")
+    serve(json_peer(bus, principal=ALICE), "disk", mode)
+    bob.send(register_as("disk", mode))
+    refusal = error_from(bob.receive()[0])
+    assert (refusal.code, refusal.message) == (
+        DENIED,
+        "user 'bob' may not serve 'disk', which somebody else serves, unless a rule of the policy says so",
+    )
+    bob.send(register_as("disk"))
+    assert error_of(bob.receive()[0])["code"] == "name_taken"
+    serve(bob, "lamp", mode)
+    serve(json_peer(bus, principal=ROOT), "disk", mode)
+    rule = '[[rule]]\nname = "disks"\nusers = ["alice", "bob"]\nregister = "disk"\n'
+    bus.router.gatekeeper.replace_policy(parse_policy(rule, "policy.toml"), bus.now)
+    serve(bob, "disk", mode)
+
+
+def test_who_stands_by_alone_keeps_others_out_too(bus: Bus) -> None:
+    bus.router.gatekeeper.replace_policy(Policy(), bus.now)
+    alice, bob = json_peer(bus, principal=ALICE), json_peer(bus, principal=BOB)
+    serve(alice, "disk", "standby")
+    bob.send(register_as("disk", "standby"))
+    assert error_from(bob.receive()[0]).code == DENIED
 
 
 @pytest.mark.parametrize("who", [ALICE, BOB, Principal(token="ci")], ids=Principal.describe)

@@ -12,7 +12,6 @@ start_timeout = 10
 from __future__ import annotations
 
 import os.path
-import tomllib
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,6 +19,7 @@ from msgspec import Meta, Struct
 
 from ..errors import ConfigError
 from ..messages import MAX_NAME
+from ..toml import parse_toml
 
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Restart = Literal["never", "on-failure", "always"]
@@ -59,6 +59,8 @@ class ServiceDefinition(Struct, frozen=True, forbid_unknown_fields=True, kw_only
         self._check_unit() if self.systemd_unit else self._check_exec()
 
     def _check_exec(self) -> None:
+        if "\0" in self.object:
+            raise InvalidService("object: a zero byte cannot be said to a process")
         program = self.exec[0]
         if not program:
             raise InvalidService("exec: the program has no name")
@@ -94,9 +96,7 @@ def is_unit(name: str) -> bool:
 def parse_service(text: str, source: str) -> ServiceDefinition:
     """Raises ConfigError, which names the place."""
     try:
-        return msgspec.convert(tomllib.loads(text), ServiceDefinition)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is no TOML: {error}") from error
+        return msgspec.convert(parse_toml(text, source), ServiceDefinition)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from error
 
@@ -113,6 +113,8 @@ def parse_seed_services(text: str, source: str) -> list[ServiceDefinition]:
         entries = msgspec.json.decode(text, type=list[_SeedEntry])
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{source}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: it is nested too deeply") from error
     return [_from_seed(entry, f"{source}, entry {number}") for number, entry in enumerate(entries, 1)]
 
 

@@ -26,6 +26,13 @@ RETRY = 0.1
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that somebody who connects over TLS has until that is agreed upon."""
 
+MOST_HANDSHAKES = 256
+"""Connections at once over which TLS has yet to be agreed upon: nobody knows whose they are, and each takes a descriptor that
+those who are known may need."""
+
+LOG_AGAIN = 60.0
+"""Seconds until it is logged again that connections came to nothing: anybody can make some."""
+
 CALM = 1.0
 """Seconds without a failure, since one was accepted, after which all counts as well again: at the limit every place that
 gets free is taken at once."""
@@ -78,6 +85,7 @@ class Acceptor:
         self._connecting: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._tells_at = self._loop.time()
         self._failing = False
         self._calm: asyncio.TimerHandle | None = None
         self._watch()
@@ -159,6 +167,10 @@ class Acceptor:
         self._watch()
 
     def _take(self, accepted: socket.socket) -> None:
+        if self._tls is not None and len(self._connecting) >= MOST_HANDSHAKES:
+            accepted.close()
+            self._tell_loss(f"{MOST_HANDSHAKES} others have yet to agree upon TLS, which is the limit")
+            return
         try:
             if self._address.scheme in ("tcp", "tls"):
                 for option in _TCP_OPTIONS:
@@ -182,7 +194,11 @@ class Acceptor:
                 )
         except OSError as error:
             accepted.close()
-            reason = error.strerror or str(error) or "it was closed"
+            self._tell_loss(error.strerror or str(error) or "it was closed")
+
+    def _tell_loss(self, reason: str) -> None:
+        if self._loop.time() >= self._tells_at:
+            self._tells_at = self._loop.time() + LOG_AGAIN
             logger.warning("a connection at %s came to nothing: %s", self._address, reason)
 
     def _tell_failure(self, error: OSError) -> None:

@@ -284,9 +284,11 @@ class Broker:
         now = max(self.time(), self._timer_at)
         self._timer = None
         self._timer_at = math.inf
-        self.router.handle_timer(now)
-        self.flush(now)
-        self._arm_timer()
+        try:
+            self.router.handle_timer(now)
+        finally:  # a fault of ours, which the loop logs, does not stop the clock for all
+            self.flush(now)
+            self._arm_timer()
 
 
 class _PeerProtocol(asyncio.Protocol):

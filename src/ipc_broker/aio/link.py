@@ -81,6 +81,7 @@ class Link:
         self._backoff = backoff()
         self._opened_at = 0.0
         self._let_in = False  # by a broker, once
+        self._stranger = ""  # who listens there in the place of the broker that let us in
         self._ready = asyncio.Event()
         self._writable = asyncio.Event()
         self._resumed = asyncio.Event()
@@ -122,7 +123,7 @@ class Link:
 
         Raises PermissionDenied, UntrustedBroker.
         """
-        told = False
+        told: set[type[IPCError]] = set()
         for delay in self._backoff:
             await asyncio.sleep(delay)
             try:
@@ -130,10 +131,12 @@ class Link:
             except (ConnectFailed, PermissionDenied, UntrustedBroker) as error:
                 if not self._let_in and not isinstance(error, ConnectFailed):
                     raise
-                if not told:
+                self._stranger = str(error) if isinstance(error, UntrustedBroker) else ""
+                if type(error) not in told:
                     logger.warning("%s; waiting for it", error)
-                    told = True
+                    told.add(type(error))
             else:
+                self._stranger = ""
                 if told:
                     logger.info("connected to %s", self.address)
                 return
@@ -172,7 +175,8 @@ class Link:
                 while not (self.session.ready or self.closed):
                     await self._ready.wait()
         except TimeoutError as error:
-            message = f"there was no connection to {self.address} within {timeout:g} s"
+            why = f": {self._stranger}" if self._stranger else ""
+            message = f"there was no connection to {self.address} within {timeout:g} s{why}"
             raise DeadlineExceeded(message, delivered="no") from error
         finally:
             self._waiting -= 1

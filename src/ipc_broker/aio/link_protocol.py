@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import UntrustedBroker
 from ..identity.trust import require_trusted
 from ..messages import Welcome
-from .transport import write_at_once
+from .transport import connect_failed, write_at_once
 
 if TYPE_CHECKING:
     from .link import Link
@@ -38,9 +38,10 @@ class LinkProtocol(asyncio.Protocol):
         try:
             if connected is not None:
                 require_trusted(connected, self._link.address, self._link.destination.trusted)
-        except (UntrustedBroker, OSError) as error:
+        except OSError as error:  # it may have ended already
             if not self._opened.done():
-                self._opened.set_exception(error)
+                distrusted = isinstance(error, UntrustedBroker)
+                self._opened.set_exception(error if distrusted else connect_failed(self._link.address, error))
             self.transport.abort()
         else:
             self._link.made(self, self._opened)

@@ -12,6 +12,7 @@ from typing import TextIO
 from msgspec.json import encode
 
 from ..config import LogFormat
+from .render import render_line
 from .words import LOG_LEVELS
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
@@ -25,13 +26,25 @@ _PRIORITIES = (
 """Of syslog, for levels from there on; below is 7, debugging."""
 
 
+class TextLines(logging.Formatter):
+    """A message is one line, whatever names it tells: a peer chooses its own, and could write lines of ours with them."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = render_line(record.message)
+        return super().formatMessage(record)
+
+
 class JsonLines(logging.Formatter):
     """`level`, `message`, `logger` and `time` (RFC 3339, in UTC); with an exception also `exception`, its traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
+            # A file's name may have bytes that are no text.
+            "message": record.getMessage().encode(errors="backslashreplace").decode(),
             "logger": record.name,
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         }
@@ -49,11 +62,11 @@ class WithPriority(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).splitlines() or [""])
+        return "\n".join(f"<{priority}>{line}" for line in self._inner.format(record).split("\n"))
 
 
 def formatter_for(style: LogFormat, *, to_journal: bool) -> logging.Formatter:
-    formatter = JsonLines() if style == "json" else logging.Formatter(TEXT)
+    formatter = JsonLines() if style == "json" else TextLines()
     return WithPriority(formatter) if to_journal else formatter
 
 

@@ -62,7 +62,7 @@ StartLimitBurst=10
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={" ".join(map(_quoted, command))}
+ExecStart={_command_line(*command)}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1
@@ -116,9 +116,14 @@ SystemCallFilter=~@privileged
 }
 
 
+def _command_line(program: str, *arguments: str) -> str:
+    """Variables are looked for in the arguments only."""
+    return " ".join([_quoted(program), *(_quoted(word.replace("$", "$$")) for word in arguments)])
+
+
 def _quoted(word: str) -> str:
     """A word as systemd.service(5) reads it in a command line, for itself and nothing else."""
-    word = word.replace("%", "%%").replace("$", "$$")
+    word = word.replace("%", "%%")
     if word and all(char.isalnum() or char in "-_./:=,+@%$" for char in word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -16,9 +16,12 @@ def read_trusted(path: str) -> str:
     On Windows all is read: who may write there, its access control lists say.
     """
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", opener=_open_at_once) as stream:
             if sys.platform != "win32":
-                _require_trusted(path, os.fstat(stream.fileno()))
+                found = os.fstat(stream.fileno())
+                if not stat.S_ISREG(found.st_mode):
+                    raise ConfigError(f"{path} is no regular file")
+                _require_trusted(path, found)
                 folder = os.path.dirname(os.path.realpath(path))
                 _require_trusted(folder, os.stat(folder))
             return stream.read().decode("utf-8")
@@ -26,6 +29,13 @@ def read_trusted(path: str) -> str:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text in UTF-8: {error}") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Who opens a named pipe would wait for somebody who writes there: a broker, for ever."""
+    if sys.platform == "win32":
+        return os.open(path, flags)
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def require_trusted_folder(path: str) -> None:

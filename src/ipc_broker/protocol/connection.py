@@ -159,6 +159,11 @@ class Connection:
         return self._reader.count, self._reader.missing
 
     @property
+    def held(self) -> int:
+        """Bytes that have come of a message that is not complete."""
+        return self._reader.held
+
+    @property
     def max_frame(self) -> int:
         """The largest body, in bytes, that is taken from the other side."""
         return self._reader.limit

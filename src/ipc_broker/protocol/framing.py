@@ -44,6 +44,11 @@ class FrameReader:
         self._large: bytearray | None = None
         self.missing = 0  # bytes that must come before it is worth looking again
 
+    @property
+    def held(self) -> int:
+        """Bytes of a frame that is not complete."""
+        return len(self._large) if self._large is not None else sum(map(len, self._tail))
+
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are now complete, headers included. Those that are `LARGE` may be bytearrays."""
         if self.oversize:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from ..security.policy import Action, Policy
 from ..security.principal import Principal
+from .turns import OF_A_RULE
 
 if TYPE_CHECKING:
     from .taps import Handler
+    from .turns import Turns
 
 MOST_REMEMBERED = 1024
 """Of what was denied, and of each of the sets of what is allowed; beyond, all of it is forgotten: who asks for so many
@@ -24,11 +26,12 @@ class Access:
     A policy is never changed, but replaced, and this with it. All connections of a principal share one.
     """
 
-    __slots__ = ("__weakref__", "_denied", "_policy", "_principal", "handlers", "may_call", "may_publish")
+    __slots__ = ("__weakref__", "_denied", "_policy", "_principal", "_turns", "handlers", "may_call", "may_publish")
 
-    def __init__(self, policy: Policy, principal: Principal) -> None:
+    def __init__(self, policy: Policy, principal: Principal, turns: Turns) -> None:
         self._policy = policy.concerning(principal)
         self._principal = principal
+        self._turns = turns
         self._denied: dict[tuple[Action, str, str | None], str] = {}
         self.may_call: Pairs = set()
         self.may_publish: Pairs = set()
@@ -41,6 +44,7 @@ class Access:
         known = self._denied.get(key)
         if known is None:
             known = self._policy.refusal(self._principal, action, object_name, member)
+            self._turns.work += len(self._policy.rules) * OF_A_RULE
             if known:
                 if len(self._denied) >= MOST_REMEMBERED:
                     self._denied.clear()

@@ -129,6 +129,7 @@ class Accounts:
     def leave(self, peer: Peer) -> None:
         """May be called again, and of a peer without account. Who goes leaves its debts to who comes."""
         account, peer.account = peer.account, None
+        self._router.turns.forget(peer)
         if account is not None:
             account.peers.discard(peer)
             if peer.throttled:
@@ -149,6 +150,16 @@ class Accounts:
             for peer in account.peers:
                 self._throttle(peer)
 
+    def hold(self, peer: Peer) -> None:
+        """Reads nothing from it until `release`."""
+        self._throttle(peer)
+        self._router.timers_began = True
+
+    def release(self, peer: Peer) -> None:
+        """May be called when others have to be waited for: then it is not read from yet."""
+        if peer.account is not None and peer.account.resumes_at is None:
+            self._resume(peer)
+
     def _throttle(self, peer: Peer) -> None:
         peer.throttled = True
         if peer.reads:
@@ -156,6 +167,8 @@ class Accounts:
             self._router.woken.append(peer)
 
     def _resume(self, peer: Peer) -> None:
+        if peer in self._router.turns:
+            return
         peer.throttled = False
         if not peer.reads and not self._router.events.backpressure.holds(peer):
             peer.reads = True
@@ -187,11 +200,14 @@ class Accounts:
     def _end_heaviest(self, account: Account, now: float) -> None:
         while (peer := account.heaviest_over_quota()) is not None:
             self._router.end(
-                peer, f"over {self._quotas.queued} bytes wait for all connections of {account.who} (quotas.queued)", now
+                peer, f"over {self._quotas.queued} bytes of all connections of {account.who} wait (quotas.queued)", now
             )
             self.leave(peer)
 
 
 def _waiting_bytes(peer: Peer) -> int:
+    """For it, and of what it has said."""
+    connection, feed = peer.connection, peer.feed
     backlogs = sum([one.backlog_bytes for one in peer.subscriptions.values()])
-    return peer.connection.queued + backlogs + (peer.feed.backlog_bytes if peer.feed is not None else 0)
+    in_lines = sum([len(one.name.waiting[one][1]) for one in peer.calls.values() if one.registration is None])
+    return connection.queued + connection.held + backlogs + in_lines + (0 if feed is None else feed.backlog_bytes)

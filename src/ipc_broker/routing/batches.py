@@ -11,7 +11,7 @@ from ..protocol.batching import one_by_one
 from ..protocol.codec import Codec
 from .names import BROKER_OBJECT
 from .peer import Peer
-from .subscriptions import Split
+from .subscriptions import FEW, Split
 from .taps import Handler
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Batches:
             return
         events, delivery = self._events, self._events.delivery
         events.published += count
+        if len(split.together) > FEW:
+            self._router.turns.work += len(split.together) * (1 + (len(frame) >> 12))
         key = batch.object_name, batch.topic
         last_id = 0
         passed = b""

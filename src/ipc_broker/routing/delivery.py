@@ -13,7 +13,7 @@ from ..protocol.payload import Unsendable
 from .backpressure import Backpressure
 from .peer import Peer
 from .pending import over_limit
-from .subscriptions import Route, Subscription, choose
+from .subscriptions import FEW, Route, Subscription, choose
 
 if TYPE_CHECKING:
     from .router import Router
@@ -46,6 +46,8 @@ class Delivery:
             value += codec.publish_closing
         length = len(value)
         problem: tuple[str, str] | None = None
+        if route.reach > FEW:
+            self._router.turns.work += route.reach * (1 + (length >> 12))
         subscriptions = route.subscriptions
         if route.groups:
             subscriptions = [*subscriptions, *map(choose, route.groups)]

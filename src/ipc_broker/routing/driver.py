@@ -28,6 +28,7 @@ from .patterns import PatternError, topic_refusal
 from .peer import Peer
 from .pending import Refusal, over_limit
 from .service import Service
+from .turns import LARGE_ANSWER, OF_A_MESSAGE
 from .watching import Watcher
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class Driver:
         else:
             agreed, hello = value if isinstance(value, tuple) else (value, None)
             frame = codec.encode(Result(call.call_id, BROKER_OBJECT, codec.encode_payload(agreed)))
+            self._router.turns.work += len(frame) // LARGE_ANSWER * OF_A_MESSAGE
             if len(frame) > peer.longest_frame:
                 self._refuse(peer, call, "too_large", over_limit(frame, peer))
                 return
@@ -170,13 +172,12 @@ class Driver:
     def _hello(self, peer: Peer, args: Raw, now: float) -> tuple[Welcome, Hello]:
         """Raises Refused, and NotAdmitted for one that may not stay."""
         hello: Hello = self._decode(peer, args, Hello)
-        if peer.connection.frames_received != 1:
-            raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
-        encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
-        if encoding is None:
-            raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
-        if hello.max_frame < SEED_MAX_FRAME:
-            raise Refused("invalid_args", f"a peer takes frames of {SEED_MAX_FRAME} bytes at least")
+        try:
+            encoding = self._encoding_for(peer, hello)
+        except Refused as refused:
+            if hello.token:  # it would stay as whom it is without
+                raise NotAdmitted(refused.code, str(refused)) from refused
+            raise
         self._router.gatekeeper.show_token(peer, hello.token, now)
         identity = self._router.identity
         # Whoever streams must be able to be stopped.
@@ -193,6 +194,17 @@ class Driver:
             heartbeat_ms=self._router.heartbeats.milliseconds,
         )
         return welcome, hello
+
+    def _encoding_for(self, peer: Peer, hello: Hello) -> str:
+        """Raises Refused."""
+        if peer.connection.frames_received != 1:
+            raise Refused("invalid_args", "hello comes once, as the first message of a connection, and alone")
+        encoding = next((name for name in hello.encodings if name in ENCODINGS), None)
+        if encoding is None:
+            raise Refused("invalid_args", f"no encoding in common: this broker speaks {', '.join(ENCODINGS)}")
+        if hello.max_frame < SEED_MAX_FRAME:
+            raise Refused("invalid_args", f"a peer takes frames of {SEED_MAX_FRAME} bytes at least")
+        return encoding
 
     def _extend(self, peer: Peer, hello: Hello, welcome: Welcome, now: float) -> None:
         peer.name = hello.name

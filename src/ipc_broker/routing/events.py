@@ -165,6 +165,7 @@ class Events:
         return max(earlier.position - wish.seen, 0)
 
     def _send_retained(self, one: Subscription, now: float) -> None:
+        self._router.turns.work += len(self.retained) if one.is_pattern else 1
         for object_name, topic, kept in self.retained.find(one.object_name, one.topic):
             self._send_one_retained(one, (object_name, topic), kept, now)
             if self.delivery.end_overfull(now):

@@ -170,7 +170,7 @@ class Gatekeeper:
     def _access_of(self, principal: Principal) -> Access:
         access = self._accesses.get(principal)
         if access is None:
-            access = self._accesses[principal] = Access(self._policy, principal)
+            access = self._accesses[principal] = Access(self._policy, principal, self._router.turns)
             access.handlers = self._guard.table_for(access)
         return access
 

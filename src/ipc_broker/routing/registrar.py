@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw, UnsetType
 
 from ..messages import HasObject, HasObjectResult, Registered, RegisterObject, RegisterService
+from ..security.principal import Principal
 from .interfaces import InterfaceRefused, Interfaces
 from .names import BROKER_OBJECT, MODES, Registration
 from .peer import Peer
@@ -63,7 +64,7 @@ class Registrar:
             return "invalid_args", f"there is no mode {wish.mode!r}; there is {', '.join(MODES)}"
         if len(peer.registrations) >= limits.names and wish.object_name not in peer.registrations:
             return "overloaded", f"this connection has {limits.names} objects, which is the limit (names)"
-        if why := self._service_refusal(peer, wish.object_name):
+        if why := self._lack_of_a_rule(peer, wish):
             return "permission_denied", why
         if not isinstance(wish.interface, UnsetType):
             try:
@@ -72,16 +73,30 @@ class Registrar:
                 return refused.code, str(refused)
         return None
 
-    def _service_refusal(self, peer: Peer, object_name: str) -> str:
-        """Whoever could take the name of a service that does not run would get the calls that are to start it."""
+    def _lack_of_a_rule(self, peer: Peer, wish: RegisterObject) -> str:
+        """Whoever could take the name of a service that does not run would get the calls that are to start it; whoever could
+        share another user's name, calls of that one.
+        """
         who, router = peer.principal, self._router
-        if who is None or who.is_owner or router.services.find(object_name) is None:
+        if who is None or who.is_owner:
             return ""
-        if router.gatekeeper.lets_serve_by_rule(who, object_name):
+        if router.services.find(wish.object_name) is not None:
+            what = "which has a service"
+        elif wish.mode != "exclusive" and self._is_others(wish.object_name, who):
+            what = "which somebody else serves"
+        else:
             return ""
-        return (
-            f"{who.describe()} may not serve '{object_name}', which has a service, unless a rule of the policy says so"
-        )
+        if router.gatekeeper.lets_serve_by_rule(who, wish.object_name):
+            return ""
+        return f"{who.describe()} may not serve '{wish.object_name}', {what}, unless a rule of the policy says so"
+
+    def _is_others(self, object_name: str, who: Principal) -> bool:
+        """Whether another user serves it, or stands by."""
+        name = self._router.names.find(object_name)
+        if name is None:
+            return False
+        users = [one.peer.principal for one in (*name.members, *name.standby)]
+        return any(user is not None and user.account != who.account for user in users)
 
     def unregister(self, peer: Peer, object_name: str, now: float, *, keep_calls: bool = False) -> bool:
         """False when the name was not the peer's. The calls it was given end, or stay with it."""

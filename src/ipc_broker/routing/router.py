@@ -58,6 +58,7 @@ from .status import Departed, Totals
 from .status import Identity as Identity
 from .streams import Streams
 from .taps import Taps
+from .turns import Turns
 
 logger = logging.getLogger("ipc_broker")
 
@@ -95,6 +96,7 @@ class Router:
         self.calls = Calls(self)
         self.streams = Streams(self, self.calls)
         self.directs = Directs(self)
+        self.turns = Turns(self)
         self.events = Events(self)
         self.batches = Batches(self)
         self.driver = Driver(self)
@@ -178,10 +180,17 @@ class Router:
         """`handle` for every message in the bytes that arrived."""
         handlers = peer.handlers
         received = peer.connection.receive_data(data)
-        for message, frame in received:
-            handlers[type(message)](peer, message, frame, now)
         if peer.account is not None:
-            self.accounts.spend(peer.account, len(received), now)
+            self.turns.take(peer, peer.account, received, now)
+        else:
+            for message, frame in received:
+                handlers[type(message)](peer, message, frame, now)
+            if peer.account is not None:  # it was hello, with a token
+                self.accounts.spend(peer.account, len(received), now)
+        self.heard(peer, now)
+
+    def heard(self, peer: Peer, now: float) -> None:
+        """After several of its messages."""
         if peer not in self.peers:  # one of its own answers ended it: what came behind that goes too
             self._drop_all_of(peer, now)
         elif peer.connection.queued > self.limits.outbox:
@@ -189,6 +198,8 @@ class Router:
 
     def end_of_input(self, peer: Peer, now: float) -> None:
         """The peer will send no more. A seed caller still gets the answers it waits for; anybody else is gone."""
+        if self.turns.end_input(peer):
+            return
         peer.input_ended = True
         if peer.is_seed and peer.calls:
             self._drop_services_of(peer, now)
@@ -258,6 +269,7 @@ class Router:
             self.heartbeats.next_deadline(),
             self.taps.next_deadline(),
             self.accounts.next_deadline(),
+            self.turns.next_deadline(),
             self.gatekeeper.next_deadline(),
             self.services.next_deadline(),
         )
@@ -269,6 +281,7 @@ class Router:
         self.heartbeats.handle_timer(now)
         self.taps.handle_timer(now)
         self.accounts.handle_timer(now)
+        self.turns.handle_timer(now)
         self.gatekeeper.handle_timer(now)
         self.services.handle_timer(now)
 

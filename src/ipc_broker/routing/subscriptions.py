@@ -23,6 +23,9 @@ MOST_ROUTES = 65_536
 MOST_HEADS = 64
 """Beginnings of frames that are kept for one event: most values of a topic are about as long."""
 
+FEW = 8
+"""Subscriptions that an event has to be held against without that being counted (turns.py)."""
+
 
 class Subscription(Feed):
     """One subscription of an extended peer, or (`id` 0) of a peer that says no more than the Rust crate's programs do."""
@@ -200,13 +203,14 @@ class LatestSubscription(Subscription):
 class Route:
     """Who gets the events of one object and topic."""
 
-    __slots__ = ("_found", "groups", "heads", "key", "plain", "split", "subscriptions")
+    __slots__ = ("_found", "groups", "heads", "key", "plain", "reach", "split", "subscriptions")
 
     def __init__(self, key: tuple[str, str], found: list[Subscription]) -> None:
         self.key = key
         self._found = found
         self.split: Split | None = None
         self.heads: dict[Codec, Heads] = {}
+        self.reach = len(found)
         self.subscriptions = [one for one in found if one.id and not one.group]
         self.plain = [one for one in found if not one.id]
         groups: dict[tuple[str, str, str], deque[Subscription]] = {}

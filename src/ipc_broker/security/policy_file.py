@@ -12,7 +12,6 @@ monitor = true                  # and administer: look at the bus, control it
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import PurePath
@@ -22,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ConfigError
+from ..toml import parse_toml
 from .policy import WITH_TARGETS, Action, Policy, Rule, Who
 from .targets import ONE, REST, Segments, segments_of
 
@@ -57,27 +57,26 @@ class WrittenPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 
 def parse_policy(text: str, source: str) -> Policy:
     """`source` is the file's path. Raises ConfigError, which names the place of what is wrong."""
+    table = parse_toml(text, source)
     try:
-        table = tomllib.loads(text)
         _require_known(table, WrittenPolicy, "a policy")
         if isinstance(table.get("rule"), dict):
             raise ValueError("each rule begins with [[rule]], in two brackets")
         written = msgspec.convert(table, WrittenPolicy)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is no TOML: {error}") from error
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from error
-    rules: list[Rule] = []
+    rules: dict[str, Rule] = {}
     for number, one in enumerate(written.rule, 1):
         name = one.get("name")
         place = f"{source}, rule {number}" + (f" ('{name}')" if name and isinstance(name, str) else "")
         try:
-            rules.append(_rule(one))
+            rule = _rule(one)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from error
-        if any(earlier.name == name for earlier in rules[:-1]):
+        if rule.name in rules:
             raise ConfigError(f"{place}: an earlier rule has the same name")
-    return Policy(tuple(rules), written.default == "allow", PurePath(source).name)
+        rules[rule.name] = rule
+    return Policy(tuple(rules.values()), written.default == "allow", PurePath(source).name)
 
 
 def _rule(table: dict[str, Any]) -> Rule:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import tomllib
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..errors import ConfigError
+from ..toml import parse_toml
 
 PREFIX = "ipcb"
 ID_BYTES, SECRET_BYTES = 6, 32
@@ -100,9 +100,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 def parse_tokens(text: str, source: str) -> Tokens:
     """Raises ConfigError, which names the place."""
     try:
-        records = msgspec.convert(tomllib.loads(text), _File).token
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is no TOML: {error}") from error
+        records = msgspec.convert(parse_toml(text, source), _File).token
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from error
     for what in ("name", "id"):

@@ -70,6 +70,7 @@ class Link:
         self._closing = threading.Event()
         self._reason = ""
         self._waiting = 0  # for a connection
+        self._stranger = ""  # who listens there in the place of the broker
         self._opening: Answer | None = None
         self._patient_until: float | None = None  # the broker has to answer hello, or to close, by then
         self._opened_at = 0.0
@@ -140,7 +141,8 @@ class Link:
                 self._waiting -= 1
         self.require_open()
         if not ready:
-            message = f"there was no connection to {self.address} within {time.monotonic() - started:.3g} s"
+            why = f": {self._stranger}" if self._stranger else ""
+            message = f"there was no connection to {self.address} within {time.monotonic() - started:.3g} s{why}"
             raise DeadlineExceeded(message, delivered="no")
 
     # What the leader does
@@ -204,9 +206,11 @@ class Link:
             self._connect(
                 ANSWER_TIMEOUT if deadline is None else min(ANSWER_TIMEOUT, deadline - now), now + ANSWER_TIMEOUT
             )
-        except (ConnectFailed, UntrustedBroker):
+        except (ConnectFailed, UntrustedBroker) as error:
+            self._stranger = str(error) if isinstance(error, UntrustedBroker) else ""
             self._attempt_at = time.monotonic() + next(self._backoff)
             return True
+        self._stranger = ""
         self.sender.flush_now()
         return True
 
