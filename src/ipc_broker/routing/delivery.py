@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
@@ -41,9 +41,9 @@ class Delivery:
     ) -> tuple[str, str] | None:
         """Why some do not get the event: an error's code and text for its publisher; None when all do."""
         heads = route.heads.get(codec) or route.new_heads(codec)
-        value = bytes(args)
+        value: Any = args  # any buffer may be appended to bytes, and is copied once then
         if codec.publish_closing:
-            value += codec.publish_closing
+            value = bytes(args) + codec.publish_closing
         length = len(value)
         problem: tuple[str, str] | None = None
         if route.reach > FEW:
