@@ -24,7 +24,7 @@ class CommandLine:
         self._pairs = pairs
         self._pass = Figure("python-pass", "python -c pass, ms")
         self._rob = Figure("rob-call", "rob call, ms")
-        self._ratio = Figure("rob", "rob call, x python", goal=Goal("at most", 6))
+        self._ratio = Figure("rob", "rob call, x python", goal=Goal("at most", 5))
         self.figures = (self._pass, self._rob, self._ratio)
 
     @staticmethod
