@@ -290,3 +290,20 @@ async def test_other_machines_are_let_in_where_that_is_wanted() -> None:
         port = broker.addresses[0].rpartition(":")[2]
         async with connect(f"tcp://127.0.0.1:{port}") as client:
             assert await client.objects() == ["rob"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (BrokerConfig(allow_users=("alice",)), "allow_users: there is no user 'alice' on this system"),
+        (BrokerConfig(allow_groups=("staff",)), "allow_groups: there is no group 'staff' on this system"),
+    ],
+)
+def test_whom_to_let_in_must_be_known_where_the_system_asks_for_more_than_names(
+    config: BrokerConfig, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does, whose access control lists have SIDs."""
+    monkeypatch.setattr("ipc_broker.aio.gate.as_known", {"bob": "S-1-5-21-1"}.get)
+    with pytest.raises(ConfigError, match=message):
+        Broker(config)
+    assert Gate(BrokerConfig(allow_users=("bob",))).others == ("S-1-5-21-1",)

@@ -31,7 +31,10 @@ def write_at_once(transport: asyncio.Transport) -> bool:
 async def open_connection(
     destination: Destination, factory: Callable[[], AnyProtocol], timeout: float | None
 ) -> AnyProtocol:
-    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport."""
+    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport.
+
+    UntrustedBroker, where the broker is a stranger's; over sockets that is for the protocol to find out.
+    """
     loop, address = asyncio.get_running_loop(), destination.address
     try:
         async with asyncio.timeout(timeout):
@@ -52,7 +55,7 @@ async def open_connection(
         if timeout is None or error.errno is not None:  # the kernel gave up, not we
             raise connect_failed(address, error) from error
         raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
-    except ConnectFailed:
+    except (ConnectFailed, UntrustedBroker):
         raise
     except OSError as error:
         raise connect_failed(address, error) from error
