@@ -21,6 +21,7 @@ from ipc_broker.errors import ConfigError, ConnectFailed, PermissionDenied, Untr
 from ipc_broker.security.tokens import ID_BYTES, SECRET_BYTES, format_tokens, make_token
 from tests.aio.bus import until
 from tests.authority import Authority
+from tests.insecure import INSECURE
 
 LOCAL = "tls://localhost:0"
 
@@ -51,9 +52,9 @@ def token(tmp_path: Path) -> str:
 @asynccontextmanager
 async def desk(tmp_path: Path, local: str, tls: Tls) -> AsyncIterator[str]:
     """The address over TLS of a broker at which a desk is served; its worker is on the machine."""
-    config = BrokerConfig(listen=(LOCAL, local), tls=tls, tokens=str(tmp_path / "tokens.toml"))
+    config = BrokerConfig(listen=(LOCAL, local), tls=tls, tokens=str(tmp_path / "tokens.toml"), insecure=INSECURE)
     async with Broker(config) as broker:
-        worker = Worker(local)
+        worker = Worker(broker.addresses[1])
         worker.add("desk", Desk())
         async with worker:
             yield broker.addresses[0]

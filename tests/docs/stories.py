@@ -35,6 +35,7 @@ from ipc_broker.cli.children import Child
 from ipc_broker.sync import connect
 from tests.cli.programs import environment
 from tests.docs.blocks import ONLY_SHOWN, Block
+from tests.insecure import IN_ENVIRONMENT
 
 PATIENCE = 30.0
 
@@ -107,7 +108,9 @@ class _Story:
         self._stack = stack
         self._saved: set[str] = set()
         self._running: list[Running] = []
-        self._environ = environment(IPC_BROKER_LISTEN="tcp://127.0.0.1:0", PYTHONPATH=_SOURCES, PYTHONUTF8="1")
+        self._environ = environment(
+            IPC_BROKER_LISTEN="tcp://127.0.0.1:0", PYTHONPATH=_SOURCES, PYTHONUTF8="1", **IN_ENVIRONMENT
+        )
 
     def play(self) -> None:
         has_broker = any(is_broker(command) for block in self._blocks for command in started_by(block))

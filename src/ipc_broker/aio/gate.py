@@ -11,7 +11,7 @@ from ..config import BrokerConfig
 from ..credentials import Credentials
 from ..errors import ConfigError
 from ..identity.peer import credentials_of
-from ..identity.sock_diag import is_loopback, uid_at
+from ..identity.sock_diag import tells_users, uid_at
 from ..identity.users import as_known, group_name, group_names, is_own_or_root, own_user, user_name
 from ..security.principal import OWNER, Principal, not_let_in
 
@@ -71,7 +71,7 @@ class Gate:
             return Entry(credentials, OWNER)
         if not isinstance(own, tuple) or not isinstance(other, tuple):
             return _untold(credentials, "it has ended")
-        if sys.platform != "linux" or not is_loopback(other[0]):
+        if not tells_users(other[0]):
             return Entry(credentials, None)
         try:
             uid = uid_at(own[:2], other[:2])

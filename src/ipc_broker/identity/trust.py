@@ -13,7 +13,7 @@ from ..address import Address
 from ..errors import ConfigError, UntrustedBroker
 from .peer import credentials_of
 from .sids import is_trusted_owner
-from .sock_diag import is_loopback, uids_listening_at
+from .sock_diag import tells_users, uids_listening_at
 from .users import is_own_or_root, user_name
 
 ANYBODY = "*"
@@ -81,7 +81,7 @@ def _uids_of_broker(connected: socket.socket, address: Address) -> set[int]:
         uid = credentials_of(connected).uid
         return {uid} if uid is not None else set()
     other_end = connected.getpeername()[:2]
-    if sys.platform != "linux" or not is_loopback(other_end[0]):
+    if not tells_users(other_end[0]):
         return set()
     try:
         found = uids_listening_at(other_end)
