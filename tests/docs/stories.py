@@ -54,7 +54,7 @@ _DIFFERS = (
     (re.compile(r"\d\d:\d\d:\d\d\.\d{3}"), "TIME"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"), "TIME"),
     (re.compile(r"\bipcb_[0-9a-f]{12}_[0-9a-f]{64}\b"), "TOKEN"),
-    (re.compile(r"\buser '[\w-]+' (?=may )"), "SOMEBODY "),
+    (re.compile(r"\b(?:user '[\w\\-]+'|an unknown user) (?=may )"), "SOMEBODY "),
     (re.compile(r" +\d+(?:\.\d+)? [mµ]s"), " DURATION"),
     (re.compile(r"\b(process|connection) \d+"), r"\1 NUMBER"),
 )
