@@ -23,7 +23,7 @@ import pwd
 from ipc_broker import Broker, BrokerConfig, connect
 from ipc_broker.aio import broker as broker_module
 from ipc_broker.aio.gate import Entry, Gate
-from ipc_broker.errors import ConfigError
+from ipc_broker.errors import ConfigError, PermissionDenied
 from ipc_broker.security.principal import OWNER, Principal
 from tests.aio.bus import plain_socket, until
 from tests.identity.strangers import NOBODY, as_root, line_of, stranger
@@ -261,6 +261,16 @@ def test_whoever_comes_from_another_machine_has_to_show_a_token() -> None:
         assert (entry.principal, entry.refusal, entry.credentials.address) == (None, "", "192.0.2.1:4711")
         open_to_all = entry_of(Gate(BrokerConfig(insecure=True)), socket=tcp, **ends)
         assert (open_to_all.principal, open_to_all.refusal) == (OWNER, "")
+
+
+async def test_where_the_system_does_not_tell_whose_it_is_tcp_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As off Linux."""
+    monkeypatch.setattr("ipc_broker.aio.gate.tells_users", lambda host: False)
+    async with Broker(BrokerConfig(listen=(TCP,))) as broker:
+        with pytest.raises(PermissionDenied, match="this address needs a token"):
+            await connect(broker.addresses[0])
+    async with Broker(BrokerConfig(listen=(TCP,), insecure=True)) as broker, connect(broker.addresses[0]) as client:
+        assert await client.objects() == ["rob"]
 
 
 def test_a_process_has_its_group_though_no_list_says_so() -> None:
