@@ -134,7 +134,9 @@ class BrokerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Half of the ten seconds after which Docker kills what it was to stop."""
     allow_users: Annotated[
         tuple[str, ...],
-        Meta(description="user who may use this broker too, by name or number; may be given several times"),
+        Meta(
+            description="user who may use this broker too, by name or number (Windows: SID); may be given several times"
+        ),
     ] = ()
     allow_groups: Annotated[
         tuple[str, ...], Meta(description="group whose members may use this broker too; may be given several times")

@@ -14,6 +14,7 @@ from ipc_broker import Broker, BrokerConfig, Worker, connect
 from ipc_broker.address import parse_address
 from ipc_broker.aio.client import Client
 from ipc_broker.config import Limits
+from tests.insecure import INSECURE
 from tests.seed.address import connect as connected_socket
 from tests.seed.broker import SeedBroker
 from tests.seed.frames import Message, frame, read_frame
@@ -34,7 +35,7 @@ class AnyBroker:
 
 @asynccontextmanager
 async def broker_at(address: str, *, grace: float = 5.0, limits: Limits = Limits()) -> AsyncIterator[Broker]:
-    async with Broker(BrokerConfig(listen=(address,), grace=grace, limits=limits)) as broker:
+    async with Broker(BrokerConfig(listen=(address,), grace=grace, limits=limits, insecure=INSECURE)) as broker:
         yield broker
 
 

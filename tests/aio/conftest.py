@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 
 from tests.aio.bus import AnyBroker
+from tests.end_to_end.processes import free_port
 
 TEST_TIMEOUT = 20.0
 """Seconds that a test may take: only a test that fails waits for it."""
@@ -82,9 +83,9 @@ def _run(loop_factory: LoopFactory, test: Callable[[], Awaitable[None]], timeout
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    """An address to listen on: `Broker.addresses` has the real port where it is TCP."""
+    """An address to listen on, where nobody listens yet."""
     if sys.platform == "win32":
-        yield "tcp://127.0.0.1:0"
+        yield f"tcp://127.0.0.1:{free_port()}"
     else:
         # Not pytest's own folders: the path of a socket must be short.
         with tempfile.TemporaryDirectory(prefix="aio-") as folder:

@@ -19,6 +19,7 @@ from ipc_broker.errors import ConnectFailed, ConnectionLost, IPCError, ListenFai
 from ipc_broker.observation import Record
 from tests.aio.bus import RawPeer, broker_at, bus, plain_socket, serving, until
 from tests.aio.objects import Calculator, Gate, entered, let_through
+from tests.insecure import INSECURE
 from tests.messages import publish, register, subscribe
 from tests.seed.frames import Message, frame
 
@@ -32,7 +33,7 @@ TWICE_THE_SAME_FIELD = b'{"HasObject":{"object_name":"a","object_name":"a"}}'  #
 
 
 async def test_it_listens_at_all_its_addresses_at_once(address: str) -> None:
-    async with Broker(BrokerConfig(listen=(address, TCP))) as broker:
+    async with Broker(BrokerConfig(listen=(address, TCP), insecure=INSECURE)) as broker:
         local, tcp = broker.addresses
         assert tcp.startswith("tcp://127.0.0.1:")
         assert not tcp.endswith(":0")
@@ -114,7 +115,7 @@ async def test_it_knows_from_where_its_peers_come() -> None:
 
 async def test_it_shows_its_state(address: str) -> None:
     gate = Gate()
-    broker = Broker(BrokerConfig(listen=(address,)))
+    broker = Broker(BrokerConfig(listen=(address,), insecure=INSECURE))
     assert repr(broker) == "<Broker closed>"
     with pytest.raises(IPCError, match="the broker has not started"):
         broker.router  # noqa: B018 - looking at it is what is tried
@@ -141,7 +142,7 @@ async def test_serve_ends_with_stop(address: str) -> None:
 
 async def test_run_broker_tells_when_it_is_ready_and_ends_with_a_signal(address: str) -> None:
     ready: asyncio.Future[Broker] = asyncio.get_running_loop().create_future()
-    running = asyncio.ensure_future(run_broker(BrokerConfig(listen=(address,)), ready))
+    running = asyncio.ensure_future(run_broker(BrokerConfig(listen=(address,), insecure=INSECURE), ready))
     broker = await ready
     async with connect(broker.addresses[0]) as client:
         assert await client.objects() == ["rob"]
@@ -230,7 +231,7 @@ async def test_a_connection_that_is_just_being_accepted_is_closed_too(turns: int
 
 
 async def test_it_can_be_closed_twice_and_before_it_started(address: str) -> None:
-    broker = Broker(BrokerConfig(listen=(address,)))
+    broker = Broker(BrokerConfig(listen=(address,), insecure=INSECURE))
     await broker.close()
     await broker.start()
     await broker.close()

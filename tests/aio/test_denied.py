@@ -11,6 +11,7 @@ import pytest
 
 from ipc_broker import Broker, BrokerConfig, Worker, connect, sync
 from ipc_broker.errors import PermissionDenied
+from tests.insecure import INSECURE
 
 POLICY = """
 [[rule]]
@@ -29,7 +30,7 @@ RULE = "the rule 'no cats' of policy.toml"
 async def bus(address: str, tmp_path: Path) -> AsyncIterator[str]:
     file = tmp_path / "policy.toml"
     file.write_text(POLICY, encoding="utf-8")
-    async with Broker(BrokerConfig(listen=(address,), policy=str(file))) as broker:
+    async with Broker(BrokerConfig(listen=(address,), policy=str(file), insecure=INSECURE)) as broker:
         yield broker.addresses[0]
 
 

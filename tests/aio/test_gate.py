@@ -23,7 +23,7 @@ import pwd
 from ipc_broker import Broker, BrokerConfig, connect
 from ipc_broker.aio import broker as broker_module
 from ipc_broker.aio.gate import Entry, Gate
-from ipc_broker.errors import ConfigError
+from ipc_broker.errors import ConfigError, PermissionDenied
 from ipc_broker.security.principal import OWNER, Principal
 from tests.aio.bus import plain_socket, until
 from tests.identity.strangers import NOBODY, as_root, line_of, stranger
@@ -263,6 +263,16 @@ def test_whoever_comes_from_another_machine_has_to_show_a_token() -> None:
         assert (open_to_all.principal, open_to_all.refusal) == (OWNER, "")
 
 
+async def test_where_the_system_does_not_tell_whose_it_is_tcp_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As off Linux."""
+    monkeypatch.setattr("ipc_broker.aio.gate.tells_users", lambda host: False)
+    async with Broker(BrokerConfig(listen=(TCP,))) as broker:
+        with pytest.raises(PermissionDenied, match="this address needs a token"):
+            await connect(broker.addresses[0])
+    async with Broker(BrokerConfig(listen=(TCP,), insecure=True)) as broker, connect(broker.addresses[0]) as client:
+        assert await client.objects() == ["rob"]
+
+
 def test_a_process_has_its_group_though_no_list_says_so() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     with ours, theirs:
@@ -290,3 +300,20 @@ async def test_other_machines_are_let_in_where_that_is_wanted() -> None:
         port = broker.addresses[0].rpartition(":")[2]
         async with connect(f"tcp://127.0.0.1:{port}") as client:
             assert await client.objects() == ["rob"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (BrokerConfig(allow_users=("alice",)), "allow_users: there is no user 'alice' on this system"),
+        (BrokerConfig(allow_groups=("staff",)), "allow_groups: there is no group 'staff' on this system"),
+    ],
+)
+def test_whom_to_let_in_must_be_known_where_the_system_asks_for_more_than_names(
+    config: BrokerConfig, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does, whose access control lists have SIDs."""
+    monkeypatch.setattr("ipc_broker.aio.gate.as_known", {"bob": "S-1-5-21-1"}.get)
+    with pytest.raises(ConfigError, match=message):
+        Broker(config)
+    assert Gate(BrokerConfig(allow_users=("bob",))).others == ("S-1-5-21-1",)

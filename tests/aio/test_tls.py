@@ -23,6 +23,7 @@ from ipc_broker.security.tokens import ID_BYTES, SECRET_BYTES, format_tokens, ma
 from ipc_broker.tls import ServerContext, client_context
 from tests.aio.bus import until
 from tests.authority import Authority
+from tests.insecure import INSECURE
 
 LOCAL = "tls://localhost:0"
 
@@ -53,9 +54,9 @@ def token(tmp_path: Path) -> str:
 @asynccontextmanager
 async def desk(tmp_path: Path, local: str, tls: Tls, listen: str = LOCAL) -> AsyncIterator[str]:
     """The address over TLS of a broker at which a desk is served; its worker is on the machine."""
-    config = BrokerConfig(listen=(listen, local), tls=tls, tokens=str(tmp_path / "tokens.toml"))
+    config = BrokerConfig(listen=(listen, local), tls=tls, tokens=str(tmp_path / "tokens.toml"), insecure=INSECURE)
     async with Broker(config) as broker:
-        worker = Worker(local)
+        worker = Worker(broker.addresses[1])
         worker.add("desk", Desk())
         async with worker:
             yield broker.addresses[0]

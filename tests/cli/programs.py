@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 from ipc_broker.cli.children import Child
 from ipc_broker.sync import connect
+from tests.insecure import IN_ENVIRONMENT
 
 PATIENCE = 30.0
 ROB = ("-W", "error", "-m", "ipc_broker.cli.rob")
@@ -102,7 +103,7 @@ def rob_listen(address: str, *words: str) -> AbstractContextManager[Running]:
 
 def start_broker(*options: str, **environ: str) -> Child:
     """`ipc-broker`; it is not said that it listens already."""
-    return Child("ipc-broker", [*BROKER, *options], environment(**environ))
+    return Child("ipc-broker", [*BROKER, *options], environment(**IN_ENVIRONMENT, **environ))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ if sys.platform != "linux":
     pytest.skip("only Linux tells", allow_module_level=True)
 
 from ipc_broker.identity import sock_diag
-from ipc_broker.identity.sock_diag import is_loopback, uid_at, uids_listening_at
+from ipc_broker.identity.sock_diag import is_loopback, tells_users, uid_at, uids_listening_at
 from tests.identity.strangers import NOBODY, as_root, line_of, stranger
 
 CONNECT_AND_WAIT = (
@@ -138,3 +138,8 @@ def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         where = "127.0.0.1", unused.getsockname()[1]
     assert uids_listening_at(where) == set()
+
+
+@pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", True), ("::1", True), ("192.0.2.1", False)])
+def test_of_which_connections_the_system_tells(host: str, expected: bool) -> None:
+    assert tells_users(host) is expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipc_broker.security.policy import ACTIONS, WITH_TARGETS, Action, Policy
+from ipc_broker.security.policy import ACTIONS, WITH_TARGETS, Action, Policy, Who
 from ipc_broker.security.policy_file import parse_policy
 from ipc_broker.security.principal import OWNER, Principal
 from tests.security.people import ALICE, BOB, CI, ROOT
@@ -166,3 +166,36 @@ def test_what_nobody_has_proven_fits_no_rule() -> None:
 def test_accounts_are_those_of_users_and_else_of_tokens() -> None:
     assert ALICE.account == Principal(1000, "alice", token="ci").account == "uid:1000"
     assert CI.account == "token:ci"
+
+
+def test_users_and_groups_that_have_no_numbers() -> None:
+    """Windows' have SIDs, which a policy is told when it is read: names are spelled in several ways."""
+    sids = {"alice": "S-1-5-21-1", r"PC\Alice": "S-1-5-21-1", "staff": "S-1-5-21-9"}
+    policy = parse_policy(
+        r"""
+        default = "deny"
+        [[rule]]
+        name = "alice"
+        users = ['PC\Alice', "nobody"]
+        call = "disk.read"
+        [[rule]]
+        name = "staff"
+        groups = "staff"
+        call = "disk.list"
+        """,
+        "policy.toml",
+        sids.get,
+    )
+    assert [rule.who for rule in policy.rules] == [
+        Who(users=frozenset({"S-1-5-21-1", "nobody"})),
+        Who(groups=frozenset({"S-1-5-21-9"})),
+    ]
+    alice = Principal(user=r"PC\alice", sid="S-1-5-21-1", groups=frozenset({"S-1-5-21-9"}))
+    other = Principal(user=r"DOMAIN\alice", sid="S-1-5-21-2")
+    for member in ("read", "list"):
+        assert policy.decide(alice, "call", "disk", member).allowed
+        assert not policy.decide(other, "call", "disk", member).allowed
+    assert (alice.is_let_in({"S-1-5-21-1"}, ()), other.is_let_in({"S-1-5-21-1"}, ())) == (True, False)
+    assert alice.is_let_in((), {"S-1-5-21-9"})
+    assert not Principal().is_let_in({""}, ())
+    assert (alice.account, other.account) == ("sid:S-1-5-21-1", "sid:S-1-5-21-2")

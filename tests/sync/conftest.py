@@ -15,6 +15,7 @@ from ipc_broker import Broker, BrokerConfig, Limits
 from ipc_broker.destination import Destination
 from ipc_broker.sync import Client, connect
 from ipc_broker.sync.transport import Transport, open_transport
+from tests.insecure import INSECURE
 from tests.seed.broker import SeedBroker
 from tests.sync.bus import Bus
 from tests.sync.faulty_transport import FaultyTransport
@@ -33,7 +34,7 @@ def running_bus(kind: str, limits: Limits = DEFAULT_LIMITS) -> Iterator[Bus]:
         def make_broker(address: str) -> Broker | SeedBroker:
             if kind.startswith("seed"):
                 return SeedBroker(address, not_ready=kind == "seed-not-ready")
-            return Broker(BrokerConfig(listen=(address,), grace=0, limits=limits))
+            return Broker(BrokerConfig(listen=(address,), grace=0, limits=limits, insecure=INSECURE))
 
         with Bus(make_broker, address) as bus:
             yield bus

@@ -78,9 +78,7 @@ class Broker:
         self.time = time.monotonic  # until it is known which loop it is
         self._gate = Gate(self.config)
         self._permissions = Permissions(self.config)
-        self._access = ListenFor(
-            others=bool(self.config.allow_users or self.config.allow_groups), other_machines=self.config.insecure
-        )
+        self._access = ListenFor(others=self._gate.others, other_machines=self.config.insecure)
         uses_tls = any(text.startswith("tls:") for text in self.config.listen)
         self._tls = ServerContext(self.config.tls).current if uses_tls else None
         self._look: asyncio.TimerHandle | None = None

@@ -17,6 +17,7 @@ from ..errors import ConfigError, ListenFailed
 from ..identity.sock_diag import is_loopback
 from .accepting import BACKLOG, Acceptor, listen_failed
 from .memory import MemoryListener
+from .pipes import listen_pipe
 from .unix import listen_unix
 
 
@@ -33,9 +34,12 @@ class Listener(Protocol):
 
 
 class ListenFor(NamedTuple):
-    """Who is to be able to connect at all: other users of this machine, and over bare TCP other machines."""
+    """Who is to be able to connect at all: other users of this machine, and over bare TCP other machines.
 
-    others: bool = False
+    `others` are users and groups, on Windows their SIDs: a named pipe is opened to just these, a Unix socket to all or none.
+    """
+
+    others: tuple[str, ...] = ()
     other_machines: bool = False
 
 
@@ -66,7 +70,7 @@ async def listen(
             case "tcp":
                 return await _SocketListener.start(address, factory, None, loopback_only=not whom.other_machines)
             case "pipe":
-                return await _PipeListener.start(address, factory)
+                return listen_pipe(address, factory, whom.others)
             case "memory":
                 return MemoryListener(address, factory)
             case "tls":
@@ -162,27 +166,6 @@ def _bind(family: int, where: tuple[Any, ...]) -> socket.socket:
     return listening
 
 
-class _PipeListener:
-    def __init__(self, servers: list[_ClosesPipe], address: Address) -> None:
-        self._servers = servers
-        self.address = address
-
-    @classmethod
-    async def start(cls, address: Address, factory: Callable[[], asyncio.Protocol]) -> _PipeListener:
-        return cls(await _start_serving_pipe(address, factory), address)
-
-    def close(self) -> None:
-        for server in self._servers:
-            server.close()
-
-    async def wait_closed(self) -> None:
-        """The loop gives a pipe its protocol in the moment that it accepts it."""
-
-
-class _ClosesPipe(Protocol):
-    def close(self) -> None: ...
-
-
 def raise_descriptor_limit() -> None:
     """Lets this process hold as many connections as the system's hard limit allows."""
     if sys.platform != "win32":
@@ -193,35 +176,3 @@ def raise_descriptor_limit() -> None:
         wanted = min(hard, 1_048_576) if hard != resource.RLIM_INFINITY else 10_240
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-if sys.platform == "win32":
-    from .transport import proactor
-
-    async def _start_serving_pipe(address: Address, factory: Callable[[], asyncio.Protocol]) -> list[_ClosesPipe]:
-        path = rf"\\.\pipe\{address.location}"
-        serve = cast(Any, proactor(asyncio.get_running_loop(), address).start_serving_pipe)
-        if _is_served(path):
-            raise ListenFailed(
-                f"cannot listen on {address}: another process serves this pipe; stop it or choose another"
-            )
-        servers: list[_ClosesPipe] = await serve(factory, path)
-        return servers
-
-    def _is_served(path: str) -> bool:
-        # The loop asks for the first instance of the pipe, which refuses a second server, but not on every Windows.
-        import _winapi
-
-        try:
-            _winapi.WaitNamedPipe(path, 1)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            return error.winerror == _winapi.ERROR_SEM_TIMEOUT
-        return True
-
-else:
-    from .transport import no_pipes
-
-    async def _start_serving_pipe(address: Address, factory: Callable[[], asyncio.Protocol]) -> list[_ClosesPipe]:
-        raise no_pipes(address)

@@ -9,7 +9,7 @@ import time
 from ..config import BrokerConfig
 from ..errors import ConfigError
 from ..identity.files import read_trusted
-from ..identity.users import forget_users
+from ..identity.users import as_known, forget_users
 from ..routing.router import Router
 from ..security.policy import Policy
 from ..security.policy_file import parse_policy
@@ -74,7 +74,7 @@ class Permissions:
 
 def read_policy(file: str) -> Policy:
     """That without rules where there is no file. Raises ConfigError."""
-    return parse_policy(read_trusted(file), file) if file else Policy()
+    return parse_policy(read_trusted(file), file, as_known) if file else Policy()
 
 
 def read_tokens(file: str) -> Tokens:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import sys
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from ..address import Address
 from ..destination import Destination
-from ..errors import ConfigError, ConnectFailed, UntrustedBroker
+from ..errors import ConnectFailed, UntrustedBroker
 from .memory import open_memory
+from .pipes import open_pipe
 from .unix import open_unix
 
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.Protocol)
@@ -31,7 +31,10 @@ def write_at_once(transport: asyncio.Transport) -> bool:
 async def open_connection(
     destination: Destination, factory: Callable[[], AnyProtocol], timeout: float | None
 ) -> AnyProtocol:
-    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport."""
+    """Raises ConnectFailed, which says how to start a broker; ConfigError where the platform lacks the transport.
+
+    UntrustedBroker, where the broker is a stranger's; over sockets that is for the protocol to find out.
+    """
     loop, address = asyncio.get_running_loop(), destination.address
     try:
         async with asyncio.timeout(timeout):
@@ -41,7 +44,7 @@ async def open_connection(
                 case "tcp":
                     _, protocol = await loop.create_connection(factory, address.location, address.port)
                 case "pipe":
-                    protocol = await _open_pipe(loop, address, factory)
+                    protocol = await open_pipe(destination, factory)
                 case "memory":
                     protocol = open_memory(address, factory)
                 case "tls":
@@ -52,7 +55,7 @@ async def open_connection(
         if timeout is None or error.errno is not None:  # the kernel gave up, not we
             raise connect_failed(address, error) from error
         raise ConnectFailed(f"no broker answered at {address} within {timeout:g} s") from error
-    except ConnectFailed:
+    except (ConnectFailed, UntrustedBroker):
         raise
     except OSError as error:
         raise connect_failed(address, error) from error
@@ -70,29 +73,3 @@ def connect_failed(address: Address, error: OSError) -> ConnectFailed | Untruste
         return ConnectFailed(f"{address} speaks no TLS that we can use ({error.reason or error})")
     reason = error.strerror or str(error)
     return ConnectFailed(f"no broker at {address} ({reason}); start one with: ipc-broker --listen {address}")
-
-
-if sys.platform == "win32":
-
-    def proactor(loop: asyncio.AbstractEventLoop, address: Address) -> asyncio.ProactorEventLoop:
-        if not isinstance(loop, asyncio.ProactorEventLoop):
-            raise ConfigError(f"{address}: named pipes need asyncio's ProactorEventLoop, which is Windows' default")
-        return loop
-
-    async def _open_pipe(
-        loop: asyncio.AbstractEventLoop, address: Address, factory: Callable[[], AnyProtocol]
-    ) -> AnyProtocol:
-        path = rf"\\.\pipe\{address.location}"
-        create = cast(Any, proactor(loop, address).create_pipe_connection)  # typeshed: only StreamReaderProtocol
-        _, protocol = await create(factory, path)
-        return cast(AnyProtocol, protocol)
-
-else:
-
-    async def _open_pipe(
-        loop: asyncio.AbstractEventLoop, address: Address, factory: Callable[[], AnyProtocol]
-    ) -> AnyProtocol:
-        raise no_pipes(address)
-
-    def no_pipes(address: Address) -> ConfigError:
-        return ConfigError(f"{address}: named pipes are Windows'; use unix:///path or tcp://127.0.0.1:5123")

@@ -18,7 +18,7 @@ from ..config import BrokerConfig
 from ..errors import ConfigError
 from ..identity.files import read_trusted
 from ..identity.sock_diag import is_loopback
-from ..identity.users import is_group, uid_of
+from ..identity.users import as_known, is_group, is_user
 from ..security.policy import Policy
 from ..security.policy_file import parse_policy
 from ..security.tokens import Tokens, is_valid, parse_tokens
@@ -64,7 +64,7 @@ class _Report:
             if address.scheme == "tls":
                 self._certificate(settings)
         for user in settings.allow_users:
-            if uid_of(user) is None:
+            if not is_user(user):
                 self.wrong(f"allow_users: there is no user '{user}' on this system")
         for group in settings.allow_groups:
             if not is_group(group):
@@ -96,7 +96,7 @@ class _Report:
             click.echo("policy: none; whoever is let in may use the bus, only its owner and root look at it")
             return
         try:
-            policy = parse_policy(read_trusted(file), file)
+            policy = parse_policy(read_trusted(file), file, as_known)
         except ConfigError as error:
             self.wrong(error)
             return
@@ -141,7 +141,7 @@ def _unknown_people(policy: Policy, tokens: Tokens) -> Iterator[str]:
     roles = {record.role for record in tokens.records}
     for rule in policy.rules:
         for user in sorted(rule.who.users):
-            if uid_of(user) is None:
+            if not is_user(user):
                 yield f"rule '{rule.name}': there is no user '{user}' on this system"
         for group in sorted(rule.who.groups):
             if not is_group(group):

@@ -12,7 +12,8 @@ from msgspec import structs
 from ..config import BrokerConfig
 from ..errors import ConfigError
 from ..identity.files import read_trusted
-from ..identity.users import group_names, is_own_or_root, own_user, uid_of, user_name
+from ..identity.sids import is_root
+from ..identity.users import as_all_known, as_known, group_names, is_own_or_root, own_user, uid_of, user_name
 from ..security.policy import ACTIONS, WITH_TARGETS, Action, Policy
 from ..security.policy_file import parse_policy
 from ..security.principal import Principal, not_let_in
@@ -50,11 +51,12 @@ def check(given: dict[str, Any], who: tuple[str, ...], action: Action, target: s
     _require_fitting(action, target)
     try:
         settings = settings_of(given)
-        rules = parse_policy(read_trusted(settings.policy), settings.policy) if settings.policy else Policy()
+        rules = parse_policy(read_trusted(settings.policy), settings.policy, as_known) if settings.policy else Policy()
         principal = _principal(who, settings)
+        allowed = as_all_known(settings.allow_users), as_all_known(settings.allow_groups)
     except ConfigError as error:
         fail(error, WRONG_USAGE)
-    if not (principal.token or principal.role) and not principal.is_let_in(settings.allow_users, settings.allow_groups):
+    if not (principal.token or principal.role) and not principal.is_let_in(*allowed):
         owners = " and ".join(f"user '{name}'" for name in dict.fromkeys((own_user(), "root")))
         click.echo(not_let_in(principal, owners))
         sys.exit(WRONG)
@@ -93,7 +95,7 @@ def _principal(who: tuple[str, ...], settings: BrokerConfig) -> Principal:
             case "uid" | "user":
                 principal = _with_user(principal, kind, name)
             case "group":
-                principal = structs.replace(principal, groups=principal.groups | {name})
+                principal = structs.replace(principal, groups=principal.groups | as_all_known([name]))
             case "token":
                 principal = structs.replace(principal, token=name, role=principal.role or _role_of(name, settings))
             case "role":
@@ -102,9 +104,18 @@ def _principal(who: tuple[str, ...], settings: BrokerConfig) -> Principal:
 
 
 def _with_user(principal: Principal, kind: str, name: str) -> Principal:
+    """Raises click.UsageError, ConfigError."""
+    unknown = click.UsageError(f"--as {kind}={name}: there is no such user on this system")
+    if sys.platform == "win32":  # which tells the groups of those only who are there
+        from ..identity.accounts import account_name, own_sid
+
+        sid = as_known(name) if kind == "user" else None
+        if sid is None:
+            raise unknown
+        return structs.replace(principal, sid=sid, user=account_name(sid), is_owner=sid == own_sid() or is_root(sid))
     uid = uid_of(name) if kind == "user" else int(name) if name.isascii() and name.isdigit() else None
     if uid is None:
-        raise click.UsageError(f"--as {kind}={name}: there is no such user on this system")
+        raise unknown
     groups = principal.groups | group_names(uid)
     return structs.replace(principal, uid=uid, user=user_name(uid), groups=groups, is_owner=is_own_or_root(uid))
 

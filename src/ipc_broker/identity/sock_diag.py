@@ -52,6 +52,11 @@ def is_loopback(host: str) -> bool:
     return packed.removeprefix(_MAPPED_4)[:1] == b"\x7f" and len(packed.removeprefix(_MAPPED_4)) == 4
 
 
+def tells_users(host: str) -> bool:
+    """Whether this system says whose the other end of a TCP connection with that address is: Linux does, of its own sockets."""
+    return sys.platform == "linux" and is_loopback(host)
+
+
 if sys.platform == "linux":
 
     def uid_at(own_end: Where, other_end: Where) -> int | None:

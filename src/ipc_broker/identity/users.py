@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 
 if sys.platform == "win32":
+    # Windows' users have no numbers; how it knows them instead say accounts.py and sids.py.
 
     def user_name(uid: int) -> str:
         return str(uid)
@@ -14,11 +16,22 @@ if sys.platform == "win32":
     def uid_of(user: str) -> int | None:
         return None
 
+    def as_known(name: str) -> str | None:
+        """A user's or group's SID; None where there is nobody of this name. Raises ConfigError where nobody can tell."""
+        from .accounts import sid_of  # only where it is asked: `ctypes` is long to import
+
+        return sid_of(name)
+
+    def is_user(user: str) -> bool:
+        return as_known(user) is not None
+
     def is_group(group: str) -> bool:
-        return True
+        return is_user(group)
 
     def own_user() -> str:
-        return os.environ.get("USERNAME", "")
+        from .accounts import account_name, own_sid
+
+        return account_name(own_sid())
 
     def group_names(uid: int) -> frozenset[str]:
         return frozenset()
@@ -59,6 +72,14 @@ else:
         except KeyError:
             return int(user) if user.isascii() and user.isdigit() else None
 
+    def as_known(name: str) -> str | None:
+        """How the system calls a user or group when it says who somebody is: by the name that is in its lists."""
+        return name
+
+    def is_user(user: str) -> bool:
+        """Whether there is one of this name; of a number nobody can tell."""
+        return uid_of(user) is not None
+
     def is_group(group: str) -> bool:
         """Whether there is one of this name; of a number nobody can tell."""
         try:
@@ -86,3 +107,8 @@ else:
             return grp.getgrgid(gid).gr_name
         except KeyError:
             return str(gid)
+
+
+def as_all_known(names: Iterable[str]) -> frozenset[str]:
+    """Users or groups, with those whom the system does not know as they are written. Raises ConfigError."""
+    return frozenset(as_known(name) or name for name in names)

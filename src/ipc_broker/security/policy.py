@@ -34,7 +34,7 @@ class Who(Struct, frozen=True):
     """Whom a rule is about: any of these, or everybody where none is named."""
 
     users: frozenset[str] = frozenset()
-    """Names, and numbers as text."""
+    """Names, and numbers as text; on Windows SIDs, as groups are."""
     groups: frozenset[str] = frozenset()
     tokens: frozenset[str] = frozenset()
     roles: frozenset[str] = frozenset()
@@ -45,6 +45,7 @@ class Who(Struct, frozen=True):
         return (
             (bool(principal.user) and principal.user in self.users)
             or (principal.uid is not None and str(principal.uid) in self.users)
+            or (bool(principal.sid) and principal.sid in self.users)
             or not self.groups.isdisjoint(principal.groups)
             or (bool(principal.token) and principal.token in self.tokens)
             or (bool(principal.role) and principal.role in self.roles)

@@ -12,7 +12,7 @@ monitor = true                  # and administer: look at the bus, control it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any, Literal
@@ -55,8 +55,12 @@ class WrittenPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     rule: tuple[dict[str, Any], ...] = ()
 
 
-def parse_policy(text: str, source: str) -> Policy:
-    """`source` is the file's path. Raises ConfigError, which names the place of what is wrong."""
+def parse_policy(text: str, source: str, as_known: Callable[[str], str | None] = str) -> Policy:
+    """`source` is the file's path. `as_known` says how the system calls a user or group that the file names; None for one that
+    it does not know, who may come later.
+
+    Raises ConfigError, which names the place of what is wrong.
+    """
     table = parse_toml(text, source)
     try:
         _require_known(table, WrittenPolicy, "a policy")
@@ -70,7 +74,7 @@ def parse_policy(text: str, source: str) -> Policy:
         name = one.get("name")
         place = f"{source}, rule {number}" + (f" ('{name}')" if name and isinstance(name, str) else "")
         try:
-            rule = _rule(one)
+            rule = _rule(one, as_known)
         except ValueError as error:
             raise ConfigError(f"{place}: {error}") from error
         if rule.name in rules:
@@ -79,7 +83,7 @@ def parse_policy(text: str, source: str) -> Policy:
     return Policy(tuple(rules.values()), written.default == "allow", PurePath(source).name)
 
 
-def _rule(table: dict[str, Any]) -> Rule:
+def _rule(table: dict[str, Any], as_known: Callable[[str], str | None]) -> Rule:
     """Raises ValueError, with what is wrong."""
     _require_known(table, WrittenRule, "a rule")
     if not table.get("name"):
@@ -105,6 +109,8 @@ def _rule(table: dict[str, Any]) -> Rule:
             raise ValueError(f"{kind}: an empty text names nobody")
         if kind in table and not who[kind]:
             raise ValueError(f"{kind}: an empty list names nobody; leave it out for everybody")
+    for kind in ("users", "groups"):
+        who[kind] = frozenset(as_known(name) or name for name in who[kind])
     return Rule(written.name, written.effect == "allow", Who(**who), targets)
 
 

@@ -19,10 +19,14 @@ class Principal(Struct, frozen=True):
     role: str = ""
     is_owner: bool = False
     """The user that the broker runs as, or root."""
+    sid: str = ""
+    """In place of `uid` on Windows, where `groups` are SIDs too."""
 
     @property
     def account(self) -> str:
         """Whose quota it is: a user's, however many tokens it has; where there is no user, that of the token."""
+        if self.sid:
+            return f"sid:{self.sid}"
         return f"uid:{self.uid}" if self.uid is not None else f"token:{self.token}"
 
     def is_let_in(self, users: Collection[str], groups: Collection[str]) -> bool:
@@ -31,6 +35,7 @@ class Principal(Struct, frozen=True):
             self.is_owner
             or (bool(self.user) and self.user in users)
             or (self.uid is not None and str(self.uid) in users)
+            or (bool(self.sid) and self.sid in users)
             or not self.groups.isdisjoint(groups)
         )
 

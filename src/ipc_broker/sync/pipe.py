@@ -17,6 +17,7 @@ if sys.platform == "win32":
     from collections import deque
     from typing import Final, Self
 
+    from ..identity.pipe_ends import open_end
     from .transport import NothingSent
 
     READ_SIZE: Final = 65536
@@ -25,9 +26,6 @@ if sys.platform == "win32":
     LONGEST_BUSY_WAIT: Final = 0.25  # seconds; Ctrl-C does not interrupt WaitNamedPipe
     ERROR_SEM_TIMEOUT: Final = 121
     ERROR_PIPE_NOT_CONNECTED: Final = 233
-    # Whoever serves the pipe may learn who we are, but not act in our name.
-    SECURITY_SQOS_PRESENT: Final = 0x00100000
-    SECURITY_IDENTIFICATION: Final = 0x00010000
 
     class PipeTransport:
         """One connection to a named pipe. ``recv``, ``send`` and ``close`` may each be called from another thread."""
@@ -48,12 +46,9 @@ if sys.platform == "win32":
             """
             path = rf"\\.\pipe\{name}"
             deadline = _deadline(timeout)
-            flags = _winapi.FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION
-            access = _winapi.GENERIC_READ | _winapi.GENERIC_WRITE
-            null = _winapi.NULL
             while True:
                 try:
-                    return cls(_winapi.CreateFile(path, access, 0, null, _winapi.OPEN_EXISTING, flags, null))
+                    return cls(open_end(path))
                 except OSError as error:
                     if error.winerror != _winapi.ERROR_PIPE_BUSY:
                         raise
@@ -133,6 +128,11 @@ if sys.platform == "win32":
                         with contextlib.suppress(OSError):  # it failed before it could be cancelled
                             operation.GetOverlappedResult(True)
                 _winapi.CloseHandle(handle)
+
+        @property
+        def handle(self) -> int:
+            """For who asks Windows about the pipe. Raises ConnectionAbortedError when it was closed."""
+            return self._open_handle()
 
         def _open_handle(self) -> int:
             if self._handle is None:

@@ -67,7 +67,7 @@ def open_transport(destination: Destination, timeout: float | None) -> Transport
             case "tcp":
                 return SocketTransport(_trusted(_connected_over_tcp(address, timeout), destination), tells_late=True)
             case "pipe":
-                return _open_pipe(address, timeout)
+                return _open_pipe(destination, timeout)
             case "memory":
                 raise ConfigError(
                     f"{address}: memory:// leads from one part of an event loop to another, and the blocking client has"
@@ -89,14 +89,21 @@ def open_transport(destination: Destination, timeout: float | None) -> Transport
 
 
 if sys.platform == "win32":
+    from ..identity.trust import require_trusted_pipe
 
     def _connected_to(address: Address, timeout: float | None) -> socket.socket:
         raise ConfigError(f"{address}: Windows' Python has no Unix sockets; use pipe://NAME or tcp://...")
 
-    def _open_pipe(address: Address, timeout: float | None) -> Transport:
+    def _open_pipe(destination: Destination, timeout: float | None) -> Transport:
         from .pipe import PipeTransport
 
-        return PipeTransport.connect(address.location, timeout)
+        transport = PipeTransport.connect(destination.address.location, timeout)
+        try:
+            require_trusted_pipe(transport.handle, destination.address, destination.trusted)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
 
 else:
 
@@ -110,8 +117,8 @@ else:
             raise
         return connecting
 
-    def _open_pipe(address: Address, timeout: float | None) -> Transport:
-        raise ConfigError(f"{address}: named pipes are Windows'; use unix:///path or tcp://127.0.0.1:5123")
+    def _open_pipe(destination: Destination, timeout: float | None) -> Transport:
+        raise ConfigError(f"{destination.address}: named pipes are Windows'; use unix:///path or tcp://127.0.0.1:5123")
 
 
 def _connected_over_tcp(address: Address, timeout: float | None) -> socket.socket:
