@@ -43,7 +43,7 @@ class Guard:
         return self._open | {
             Call: self._calls(access),
             Publish: publish,
-            Batch: self._router.batches.one_by_one(publish),
+            Batch: self._publishes_batches(access, publish),
             Subscribe: self._subscribe,
             RegisterObject: self._register,
             RegisterService: self._register_service,
@@ -101,6 +101,16 @@ class Guard:
                 open_publish(peer, event, frame, now)
             else:
                 checked(access, peer, event, frame, now)
+
+        return publish_if_allowed
+
+    def _publishes_batches(self, access: Access, publish: Handler) -> Handler:
+        may_publish, open_batch = access.may_publish, self._open[Batch]
+        checked = self._router.batches.one_by_one(publish)
+
+        def publish_if_allowed(peer: Peer, batch: Batch, frame: bytes, now: float) -> None:
+            allowed = (batch.object_name, batch.topic) in may_publish
+            (open_batch if allowed else checked)(peer, batch, frame, now)
 
         return publish_if_allowed
 

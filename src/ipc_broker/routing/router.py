@@ -125,7 +125,7 @@ class Router:
             Invalid: self._invalid,
         }
         """Of peers that may do everything; others have tables of their own."""
-        self.taps = Taps(self.handlers, self.batches.one_by_one, lambda: self.gatekeeper.handlers_changed())
+        self.taps = Taps(self.handlers, lambda: self.gatekeeper.handlers_changed())
         self.observers = self.taps.observers
         """Those that look at what happens: nearly always none."""
         self.accounts = Accounts(self)
