@@ -204,11 +204,12 @@ def test_each_event_of_a_batch_counts_and_one_that_is_empty_counts_as_what_it_is
     if known_before:
         publisher.send(publish("sensor", "heat"))
         bus.settle()
+    no_list: Message = {"Batch": {"object_name": "sensor", "topic": "heat", "values": "no list"}}
     for message, cost in (
         (batch("sensor", "heat", *range(7)), 7),
         (batch("sensor", "heat"), 1),
         (batch("sensor", "heat", 1), 1),
-        ({"Batch": {"object_name": "sensor", "topic": "heat", "values": "no list"}}, 1),
+        (no_list, 1),
     ):
         before = account.left
         publisher.send(message)
