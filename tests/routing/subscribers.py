@@ -92,6 +92,17 @@ def told_in_all(told_so_far: list[Json]) -> int:
     return sum(int(one.split()[1]) if isinstance(one, str) and one.startswith("missed ") else 1 for one in told_so_far)
 
 
+def assert_in_their_places(told_so_far: list[Json]) -> None:
+    """Of events that begin with their number in six digits: each count stands in the place of those that are missing."""
+    place = 0
+    for value in told_so_far:
+        if isinstance(value, str) and value.startswith("missed "):
+            place += int(value.split()[1])
+        else:
+            assert int(str(value)[:6]) == place
+            place += 1
+
+
 def ask(peer: RawPeer, method: str, **args: Json) -> Json:
     """Calls `rob`; gives the value of the answer, which has to be the last message that comes."""
     peer.send(call(f"{peer.prefix}{method}", "rob", method, dict(args)))
