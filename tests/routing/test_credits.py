@@ -202,7 +202,9 @@ def test_delivered_and_missed_are_together_what_was_published(
         one = subscription_of(subscriber, 1)
         assert one.credit > -600
         assert one.credit <= 0 or not one.backlog
-        assert one.backlog_bytes < 1000 + 600 or not overflow, "without it, its publisher is asked to pause, and does not"
+        assert one.backlog_bytes < 1000 + 600 or not overflow, (
+            "without it, its publisher is asked to pause, and does not"
+        )
         if overflow != "latest":
             assert_in_their_places(got)
     subscriber.send(event_credit(1, PLENTY))
