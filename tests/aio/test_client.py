@@ -19,6 +19,7 @@ from ipc_broker.errors import (
     DeadlineExceeded,
     IPCError,
 )
+from ipc_broker.protocol.batching import COST
 from ipc_broker.session.names import Names
 from ipc_broker.session.shell import Reply
 from tests.aio.bus import AnyBroker, Peer, broker_at, bus, serving, until, until_lost
@@ -156,8 +157,13 @@ async def test_publishing_more_than_the_kernel_takes_waits_and_loses_nothing(add
         await publishing
 
 
-async def test_publishing_without_a_pause_gives_the_loop_its_turns(any_address: str) -> None:
-    """However much the kernel takes: the client reads what the broker says, and others run."""
+@pytest.mark.parametrize(
+    ("count", "value", "size"), [(6400, "x" * 1000, 1000), (20_000, 1, COST)], ids=["large", "small"]
+)
+async def test_publishing_without_a_pause_gives_the_loop_its_turns(
+    any_address: str, count: int, value: object, size: int
+) -> None:
+    """However much the kernel takes, and however little small events take together: the client reads, and others run."""
     async with broker_at(any_address) as broker, connect(broker.addresses[0]) as client:
         turns = 0
 
@@ -168,9 +174,9 @@ async def test_publishing_without_a_pause_gives_the_loop_its_turns(any_address: 
                 await asyncio.sleep(0)
 
         counting = asyncio.ensure_future(count_turns())
-        for _ in range(6400):
-            await client.publish("bulk", "data", "x" * 1000)
-        assert turns >= 6400 * 1000 // (2 * ENOUGH_TO_WRITE)
+        for _ in range(count):
+            await client.publish("bulk", "data", value)
+        assert turns >= count * size // (2 * ENOUGH_TO_WRITE)
         counting.cancel()
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from ipc_broker.messages import Hello, Message, Welcome
 from ipc_broker.observation import Watch
+from ipc_broker.protocol.batching import MOST_TAKEN
 from ipc_broker.routing.driver import Clear, Describe, ListObjects, SetWill, Topics, Unregister, Unsubscribe
 from tests.fuzz.wire import Map, Tree, tree_of
 from tests.seed.frames import golden
@@ -22,11 +23,11 @@ from tests.seed.frames import golden
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Message)}
 BY_BROKER: tuple[str, ...] = (
     *("Result", "Call", "Event", "Error", "HasObjectResult", "Subscribed", "Registered", "Item", "Credit", "Cancel"),
-    *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Ping", "Goodbye"),
+    *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Ping", "Goodbye", "Batch"),
 )
 TO_BROKER: tuple[str, ...] = (
     *("Call", "Result", "Publish", "Error", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "Item"),
-    *("Credit", "EventCredit", "Cancel", "Pong", "Goodbye"),
+    *("Credit", "EventCredit", "Cancel", "Pong", "Goodbye", "Batch"),
 )
 
 ROB: dict[str, type | None] = {
@@ -74,6 +75,7 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "reason": ("", "done"),
     "encodings": (["msgpack", "json"], ["json"], ["msgpack"], ["cbor", "json"], []),
     "features": (
+        ["multiplex", "cancel", "caller", "streams", "flow", "resume", "batches"],
         ["multiplex", "cancel", "caller", "streams", "flow", "resume"],
         ["resume", "heartbeat"],
         ["nonsense"],
@@ -96,7 +98,6 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "rate": (0, 1, 1000, 2**53 - 1),
     "heartbeat_ms": (0, 1, 15_000, 2**53 - 1),
 }
-_BATCHES: Sequence[Tree] = ([1, 2], [], [None] * 20, "no list")
 _PAYLOADS: Sequence[Tree] = (
     None,
     True,
@@ -110,6 +111,20 @@ _PAYLOADS: Sequence[Tree] = (
     "x" * 400,
     2**64 - 1,
     Map([("n", 20), ("text", "t")]),
+)
+_BATCHES: Sequence[Tree] = (
+    [1, 2],
+    [],
+    [None],
+    [None] * 20,
+    [list(_PAYLOADS)],
+    list(_PAYLOADS),
+    ["x" * 100] * 30,
+    [None] * (MOST_TAKEN + 1),
+    [[[[[[]]]]], "y"],
+    "no list",
+    None,
+    Map([("a", 1)]),
 )
 _ODD: Sequence[Tree] = (None, 1, "x", [], [1], [Map([])], Map([]), Map([("a", 1)]), [None, True, "a", 2.5])
 _SCHEMAS: Sequence[Map] = (
@@ -208,7 +223,9 @@ def _value(rng: Random, scene: Scene, field: str) -> Tree:
     if field in ("args", "value", "data"):
         return rng.choice(_PAYLOADS if rng.random() < 0.9 else _BINARY)
     if field == "values":
-        return rng.choice(_BATCHES)
+        return (
+            rng.choice(_BATCHES) if rng.random() < 0.9 else [*rng.choices(_PAYLOADS, k=3), *rng.choices(_BINARY, k=2)]
+        )
     if field == "interface":
         return rng.choice(_INTERFACES)
     if field == "object":

@@ -47,7 +47,9 @@ def _frames(
 
 def _burst(rng: Random, scene: Scene, encode: Encode) -> list[bytes]:
     """Many good messages of one type, with ids of their own: more than the limits allow."""
-    kind = rng.choice(("Call", "Publish", "Subscribe", "RegisterObject", "Event", "Item", "Result", "HasObject"))
+    kind = rng.choice(
+        ("Call", "Publish", "Batch", "Subscribe", "RegisterObject", "Event", "Item", "Result", "HasObject")
+    )
     frames = []
     for number in range(rng.choice((5, 30, 60))):
         body = corpus.message(rng, scene, kind)

@@ -6,7 +6,7 @@ speak the Rust crate's protocol.
 
 from __future__ import annotations
 
-from ipc_broker.messages import Call, EventCredit, Message, Publish, RegisterObject, Result, Subscribe
+from ipc_broker.messages import Batch, Call, EventCredit, Message, Publish, RegisterObject, Result, Subscribe
 from ipc_broker.protocol.encodings import JSON, MSGPACK
 from ipc_broker.routing.driver import FEATURES
 from tests.fuzz import corpus
@@ -113,7 +113,10 @@ _CALLS_OF_PARTNER: list[Message] = [
     Call("4.4", "queue", "wait", MSGPACK.null),
     Call("4.5", "shared", "wait", MSGPACK.null, timeout_ms=700),
 ]
-_EVENTS_OF_PARTNER: list[Message] = [Publish("sensor", "temp", MSGPACK.encode_payload("y" * 150))] * 3
+_EVENTS_OF_PARTNER: list[Message] = [
+    *[Publish("sensor", "temp", MSGPACK.encode_payload("y" * 150))] * 3,
+    Batch("sensor", "temp", MSGPACK.encode_payload([1, b"\xff", "y" * 150])),
+]
 SETUP: dict[str, tuple[bytes, bytes]] = {
     "before hello": (b"", b""),
     "seed": (b"".join(map(JSON.encode, _SEED_SETUP)), JSON.encode(Subscribe("sensor", "temp"))),
@@ -131,5 +134,8 @@ PROBE_RESULT = MSGPACK.encode(Result("1.p", "probe", MSGPACK.encode_payload(2)))
 PROBE_ANSWER = JSON.encode(Result("1.p", "probe", JSON.encode_payload(2)))
 PROBE_PUBLISH = JSON.encode(Publish("probe", "tick", JSON.encode_payload([1])))
 PROBE_EVENT = MSGPACK.event_frame("probe", "tick", MSGPACK.encode_payload([1]), 1)
+PROBE_BATCH = MSGPACK.batch_frame("probe", "tick", MSGPACK.encode_payload([1, [2]]))
+PROBE_EVENTS = MSGPACK.batch_frame("probe", "tick", MSGPACK.encode_payload([1, [2]]), 1)
+PROBE_SEED_EVENTS = b"".join(JSON.event_frame("probe", "tick", JSON.encode_payload(value), 0) for value in (1, [2]))
 PROBE_CREDIT = MSGPACK.encode(EventCredit(1, 10_000))
 PROBE_SEED_EVENT = JSON.event_frame("probe", "tick", JSON.encode_payload([1]), 0)

@@ -291,6 +291,9 @@ class RouterTarget:
         self._say(self.caller, setup.PROBE_PUBLISH)
         self._expect(self.listener, setup.PROBE_EVENT)
         self._expect(self.seed_listener, setup.PROBE_SEED_EVENT)
+        self._say(self.worker, setup.PROBE_BATCH)  # whose route is known now
+        self._expect(self.listener, setup.PROBE_EVENTS)
+        self._expect(self.seed_listener, setup.PROBE_SEED_EVENTS)
         self._say(self.listener, setup.PROBE_CREDIT)
 
     def _expect(self, player: Player, frame: bytes) -> None:

@@ -23,7 +23,7 @@ from tests.fuzz.inputs import Input
 
 STATES = ("before welcome", "seed", "json", "msgpack")
 NOW = 1000.0
-_FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume")
+_FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "batches")
 
 
 def _scene(prefix: str) -> corpus.Scene:
@@ -181,7 +181,8 @@ class OneSession:
                 stream = Incoming(session, "logs", "tail")
                 stream.open(payload, NOW, None, None)
                 self.streams.append(stream)
-        session.publisher.publish("sensor", "temp", payload)
+        for topic in ("temp", "temp", "x", "temp"):
+            session.publisher.publish("sensor", topic, payload)
         session.publisher.publish_with("sensor", "x", payload, self.reply(), NOW, retain=extended)
         session.names.has("math", self.reply())
         session.names.has("math", self.reply())

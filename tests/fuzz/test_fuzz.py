@@ -43,7 +43,17 @@ def test_nothing_that_is_sent_or_typed_does_harm() -> None:
     # And it has reached what it is for.
     kinds = set(outcome.coverage.messages)
     assert kinds >= {"Invalid", "Call", "Result", "Error", "Item", "Subscribe", "Publish", "RegisterObject", "Cancel"}
-    assert kinds >= {"Credit", "EventCredit", "Event", "Subscribed", "Registered", "Pause", "Caller", "Goodbye"}
+    assert kinds >= {
+        "Credit",
+        "EventCredit",
+        "Event",
+        "Subscribed",
+        "Registered",
+        "Pause",
+        "Caller",
+        "Goodbye",
+        "Batch",
+    }
     assert len(outcome.coverage.inputs) == 4 + 4 + 3 + 2
     assert set(outcome.coverage.standings) == set(PRINCIPALS)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, convert, json, msgpack
 
-from ipc_broker.messages import Call, Error, Item, Publish, Result
+from ipc_broker.messages import Batch, Call, Error, Item, Publish, Result
 from ipc_broker.observation import Record
 from ipc_broker.routing.router import Router
 from tests.memory import Bus, RawPeer
@@ -76,7 +76,7 @@ class Looker:
 
 def handlers_of(router: Router) -> list[object]:
     """What is called for each message on the hot paths."""
-    return [router.handlers[kind] for kind in (Call, Result, Error, Item, Publish)]
+    return [router.handlers[kind] for kind in (Call, Result, Error, Item, Publish, Batch)]
 
 
 def original_handlers(router: Router) -> list[object]:
@@ -86,6 +86,7 @@ def original_handlers(router: Router) -> list[object]:
         router.calls.error,
         router.streams.item,
         router.events.publish,
+        router.batches.publish,
     ]
 
 

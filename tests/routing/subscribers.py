@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ipc_broker.routing.subscriptions import Subscription
 from tests.memory import RawPeer
 from tests.messages import call, event, publish, subscribe
@@ -73,16 +75,32 @@ def size_for(peer: RawPeer, message: Message) -> int:
 
 
 def told(messages: list[Message]) -> list[Json]:
-    """The values of events, and "missed N" in their place; fails on anything else."""
-    return [
-        f"missed {message['Missed']['count']}" if "Missed" in message else message["Event"]["args"]
-        for message in messages
-    ]
+    """The values of events, also of those in batches, and "missed N" in their place; fails on anything else."""
+    values: list[Json] = []
+    for message in messages:
+        if "Missed" in message:
+            values.append(f"missed {message['Missed']['count']}")
+        elif "Batch" in message:
+            values += cast(list[Json], message["Batch"]["values"])
+        else:
+            values.append(message["Event"]["args"])
+    return values
 
 
 def told_in_all(told_so_far: list[Json]) -> int:
     """Events that came or were told of as missed."""
     return sum(int(one.split()[1]) if isinstance(one, str) and one.startswith("missed ") else 1 for one in told_so_far)
+
+
+def assert_in_their_places(told_so_far: list[Json]) -> None:
+    """Of events that begin with their number in six digits: each count stands in the place of those that are missing."""
+    place = 0
+    for value in told_so_far:
+        if isinstance(value, str) and value.startswith("missed "):
+            place += int(value.split()[1])
+        else:
+            assert int(str(value)[:6]) == place
+            place += 1
 
 
 def ask(peer: RawPeer, method: str, **args: Json) -> Json:

@@ -10,7 +10,7 @@ from ipc_broker.config import Limits, Quotas
 from ipc_broker.routing.accounts import LOOK_EVERY, PAUSE
 from ipc_broker.security.principal import Principal
 from tests.memory import Bus, RawPeer, extended_peer
-from tests.messages import call, event, publish, register, result, subscribe
+from tests.messages import batch, call, event, publish, register, result, subscribe
 from tests.routing.peers import error_from, json_peer, serve, stats
 from tests.security.people import ALICE, BOB, CI, ROOT
 from tests.seed.frames import Message, frame
@@ -223,6 +223,34 @@ def test_who_sends_too_much_is_not_read_from_for_a_while_and_nothing_is_lost() -
     assert heard(listener) == list(range(150, 160)), "after half a second the 50 are paid off"
     bus.advance(0.2)
     assert other.peer.reads
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_each_event_of_a_batch_counts_and_one_that_is_empty_counts_as_what_it_is(known_before: bool) -> None:
+    bus = bus_with(rate=100)
+    publisher = json_peer(bus, principal=ALICE)
+    account = publisher.peer.account
+    assert account is not None
+    if known_before:
+        publisher.send(publish("sensor", "heat"))
+        bus.settle()
+    no_list: Message = {"Batch": {"object_name": "sensor", "topic": "heat", "values": "no list"}}
+    for message, cost in (
+        (batch("sensor", "heat", *range(7)), 7),
+        (batch("sensor", "heat"), 1),
+        (batch("sensor", "heat", 1), 1),
+        (no_list, 1),
+    ):
+        before = account.left
+        publisher.send(message)
+        bus.settle()
+        assert before - account.left == cost, message
+    publisher.send(batch("sensor", "heat", *range(150)))
+    bus.settle()
+    assert bus.router.events.published == 7 + 1 + 150 + known_before, "what was read is handled"
+    assert not publisher.peer.reads
+    bus.advance(1.0)
+    assert publisher.peer.reads
 
 
 def test_over_a_long_time_the_rate_is_kept_exactly() -> None:

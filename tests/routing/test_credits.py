@@ -16,6 +16,7 @@ from tests.routing.peers import ids_of, json_peer, packed_peer, stats
 from tests.routing.subscribers import (
     PLENTY,
     ask,
+    assert_in_their_places,
     event_credit,
     event_for,
     missed,
@@ -201,15 +202,11 @@ def test_delivered_and_missed_are_together_what_was_published(
         one = subscription_of(subscriber, 1)
         assert one.credit > -600
         assert one.credit <= 0 or not one.backlog
-        assert one.backlog_bytes < 1000 + 600
-        # Each event in the order in which it came, and each count in the place of those that are missing there.
-        place = 0
-        for value in got:
-            if isinstance(value, str) and value.startswith("missed "):
-                place += int(value.split()[1])
-            elif overflow != "latest":
-                assert int(str(value)[:6]) == place
-                place += 1
+        assert one.backlog_bytes < 1000 + 600 or not overflow, (
+            "without it, its publisher is asked to pause, and does not"
+        )
+        if overflow != "latest":
+            assert_in_their_places(got)
     subscriber.send(event_credit(1, PLENTY))
     got += told(subscriber.receive())
     assert told_in_all(got) == published == subscription_of(subscriber, 1).position

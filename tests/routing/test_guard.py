@@ -12,8 +12,9 @@ from ipc_broker.security.policy import Policy
 from ipc_broker.security.policy_file import parse_policy
 from ipc_broker.security.principal import Principal
 from tests.memory import Bus, Client, RawPeer
-from tests.messages import call, error, error_of, event, publish, refused, register, result, subscribe
+from tests.messages import batch, call, error, error_of, event, publish, refused, register, result, subscribe
 from tests.routing.peers import call_with, cancel, credit, error_from, json_peer, packed_peer, register_as, serve, stats
+from tests.routing.subscribers import subscribe_to, told
 from tests.security.people import ALICE, BOB, ROOT
 from tests.seed.frames import Message
 
@@ -157,6 +158,21 @@ def test_an_event_that_is_denied_reaches_nobody(bus: Bus) -> None:
     assert publisher.receive() == [unasked, asked, unasked]
     assert listener.receive() == [event("sensor", "heat", 4)]
     assert len(bus.router.events.retained) == 0
+
+
+def test_of_a_batch_that_is_denied_each_event_is_refused_and_one_that_is_allowed_goes_on_whole(bus: Bus) -> None:
+    listener, publisher = json_peer(bus), alice(bus)
+    subscribe_to(listener, "sensor", ">", 1)
+    why = f"user 'alice' may not publish 'sensor.light': {BY_DEFAULT}"
+    for _ in range(2):  # as somebody who is not known, and as somebody who is
+        publisher.send(batch("sensor", "light", 1, 2), batch("sensor", "heat", 3, 4), batch("rob", "heat", 5))
+        as_rob = refused("Publish", "rob", DENIED, "only the broker publishes as 'rob'")
+        assert publisher.receive() == [refused("Publish", "sensor", DENIED, why)] * 2 + [as_rob]
+    assert told(listener.receive()) == [3, 4, 3, 4]
+    publisher.send(batch("sensor", "heat", 5, 6))
+    [whole] = listener.receive()
+    assert whole["Batch"]["values"] == [5, 6]
+    assert bus.router.events.published == 6
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import pytest
 from msgspec import convert
 
 from ipc_broker.observation import LEASE, MOST_LISTED, Measurement, ObjectMeasures
+from ipc_broker.protocol.batching import MOST_TAKEN
 from ipc_broker.routing import measuring
 from tests.memory import Bus, RawPeer
-from tests.messages import call, error, publish, result
+from tests.messages import batch, call, error, publish, result
 from tests.routing.looking import Looker, assert_nobody_looks, handlers_of, original_handlers
 from tests.routing.peers import cancel, json_peer, packed_peer, register_as
 from tests.routing.slow import LIMITS, SlowExtended, send_events
@@ -77,6 +78,36 @@ def test_calls_answers_and_events_of_each_object_are_counted_from_the_first_ques
     }
     assert objects["math"].in_flight == 1
     assert objects["math"].waiting == 0
+
+
+def test_events_of_batches_are_counted_one_by_one_and_those_that_are_refused_are_not(scene: Scene) -> None:
+    scene.measure()
+    no_list: Json = "no list"
+    for _ in range(2):  # to a topic that is new, and to one that is known
+        scene.caller.send(
+            batch("sensor", "heat", 1, 2, 3),
+            batch("sensor", "heat"),
+            batch("sensor", "*", 1, 2),
+            batch("rob", "heat", 1),
+            {"Batch": {"object_name": "sensor", "topic": "heat", "values": no_list}},
+            batch("sensor", "heat", *range(MOST_TAKEN + 1)),
+            publish("sensor", "heat"),
+        )
+        scene.bus.settle()
+    measured = scene.measure()
+    assert {name: one.events for name, one in measured.objects.items() if one.events} == {"sensor": 8}
+    assert measured.published == 8
+
+
+def test_counting_lets_a_batch_go_on_whole(bus: Bus) -> None:
+    publisher, subscriber, asker = json_peer(bus), json_peer(bus), json_peer(bus)
+    subscribe_to(subscriber, "sensor", "heat", 1)
+    publisher.send(publish("sensor", "heat"))
+    measure(asker)
+    subscriber.receive()
+    publisher.send(batch("sensor", "heat", 1, 2))
+    assert [list(message) for message in subscriber.receive()] == [["Batch"]]
+    assert measure(asker).objects["sensor"].events == 2
 
 
 def test_errors_of_the_broker_count(scene: Scene) -> None:

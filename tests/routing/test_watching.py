@@ -10,11 +10,11 @@ from ipc_broker.config import Limits
 from ipc_broker.credentials import Credentials
 from ipc_broker.observation import PAYLOAD
 from tests.memory import Bus, Client, RawPeer, extended_peer
-from tests.messages import call, error, publish, register, result
+from tests.messages import batch, call, error, publish, register, result
 from tests.routing.looking import Looker, Seen
-from tests.routing.peers import call_with, cancel, credit, ended, item, json_peer, packed_peer, register_as
+from tests.routing.peers import call_with, cancel, credit, ended, item, json_peer, packed, packed_peer, register_as
 from tests.routing.subscribers import publish_with, subscribe_to
-from tests.seed.frames import Json, Message
+from tests.seed.frames import Json, Message, frame_of
 
 
 def text(one: Seen) -> str:
@@ -214,6 +214,48 @@ def test_an_event_with_how_many_get_it(bus: Bus) -> None:
     assert text(heat) == "event sensor heat 'sensor'"
     assert (heat.value, heat.record.size, heat.record.count, heat.record.retained) == (25.5, 4, 3, False)
     assert (cold.value, cold.record.count, cold.record.retained) == ([1], 1, True)
+
+
+def test_the_events_of_a_batch_one_by_one_with_how_many_get_each(bus: Bus) -> None:
+    """Which goes on whole all the same; for those who get the events one by one, how many those are may differ."""
+    publisher, taker, in_json, seed = packed_peer(bus, name="sensor"), packed_peer(bus), json_peer(bus), RawPeer(bus)
+    subscribe_to(taker, "sensor", "heat", 1)
+    subscribe_to(taker, "sensor", "heat", 2, group="g")
+    subscribe_to(in_json, "sensor", "*", 1)
+    seed.subscribe("sensor", "heat")
+    of_others, looker = Looker(bus, object="other"), Looker(bus, packed=True)
+    for whole in (False, True):
+        body = packed(batch("sensor", "heat", 1, "bytes", 2))[4:].replace(b"\xa5bytes", b"\xc4\x01\xff")
+        publisher.send_bytes(frame_of(body))
+        seen = looker.seen()
+        assert [text(one) for one in seen] == ["event sensor heat 'sensor'"] * 3
+        assert [(one.value, one.record.count, one.record.size) for one in seen] == [
+            (1, 4, 1),
+            (b"\xff", 2, 3),
+            (2, 4, 1),
+        ]
+        assert ("Batch" in [next(iter(message)) for message in taker.receive()]) is whole
+    publisher.send(
+        batch("rob", "heat", 1), batch("sensor", "*", 1), batch("sensor", "heat"), batch("sensor", "heat", 5)
+    )
+    publisher.send({"Batch": {"object_name": "sensor", "topic": "heat", "values": None}})
+    assert [(one.value, one.record.count) for one in looker.seen()] == [(5, 4)]
+    assert of_others.seen() == []
+
+
+def test_events_of_batches_that_wait_reach_their_subscribers_and_those_that_are_dropped_do_not() -> None:
+    bus = Bus(Limits(backlog=1000, stall=1.0))
+    publisher, slow, other = json_peer(bus), json_peer(bus), json_peer(bus)
+    subscribe_to(slow, "sensor", "heat", 1, 1)
+    subscribe_to(other, "sensor", "heat", 1)
+    looker, second = Looker(bus), Looker(bus, object="sensor")
+    for _ in range(4):
+        publisher.send(batch("sensor", "heat", *["x" * 200] * 3))
+    bus.advance(1.5)
+    publisher.send(batch("sensor", "heat", 1, 2))
+    counts = [one.record.count for one in looker.seen() if one.kind == "event"]
+    assert counts == [2] * 12 + [1, 1]
+    assert [one.record.count for one in second.seen()] == counts
 
 
 def test_an_event_for_which_others_are_dropped_reaches_its_subscribers_all_the_same() -> None:

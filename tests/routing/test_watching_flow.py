@@ -7,7 +7,7 @@ import pytest
 from ipc_broker.routing import watching
 from ipc_broker.routing.taps import MOST_WATCHERS
 from tests.memory import Bus, RawPeer, extended_peer
-from tests.messages import call, error_of, publish, result
+from tests.messages import batch, call, error_of, publish, result
 from tests.routing.looking import Looker, assert_nobody_looks, handlers_of, original_handlers
 from tests.routing.peers import call_with, json_peer
 from tests.seed.frames import Json
@@ -79,7 +79,8 @@ def test_all_is_told_or_counted_however_it_comes(bus: Bus) -> None:
     for number in range(60):
         owner = json_peer(bus)
         owner.send(call(f"{owner.prefix}w", "rob", "setWill", will))
-        owner.send(publish("rob", "refused"), publish("sensor", "heat"))
+        owner.send(publish("rob", "refused"), publish("sensor", "heat"), batch("rob", "refused", 1, 2))
+        owner.send(batch("sensor", "heat", *range(number % 5)), batch("sensor", f"new{number}", 1, 2))
         bus.settle()
         owner.disconnect()
         publisher.send(call(f"{publisher.prefix}{number}", "math", "add"))
@@ -88,7 +89,7 @@ def test_all_is_told_or_counted_however_it_comes(bus: Bus) -> None:
         if number % 7 == 0:
             of_sensor.give(300)
         bus.advance(0.13)
-        events += 2
+        events += 2 + number % 5 + 2
     bus.advance(2.0)
     of_sensor.give(100_000)
     for one, expected in ((looker, 60 * 2 + events + 60 * 2), (of_sensor, events)):
@@ -105,6 +106,19 @@ def test_what_is_not_asked_for_counts_for_nothing(bus: Bus) -> None:
     bus.advance(1.0)
     assert looker.told() == []
     assert by_pattern.told() == ["event None", "event None", "missed 3"]
+
+
+def test_a_rate_may_end_in_the_midst_of_a_batch(bus: Bus) -> None:
+    publisher = json_peer(bus)
+    looker, of_sensor = Looker(bus, rate=5), Looker(bus, rate=5, object="sensor")
+    assert len(looker.seen()) == 1, "that the other came"
+    for first in range(0, 15, 5):
+        publisher.send(batch("sensor", "heat", *range(first, first + 5)))
+    bus.advance(1.0)
+    assert looker.told() == [*events(0, 4), "missed 11"]
+    assert of_sensor.told() == [*events(0, 5), "missed 10"]
+    publisher.send(batch("sensor", "heat", 15, 16))
+    assert looker.told() == events(15, 17)
 
 
 def test_without_a_rate_all_is_told(bus: Bus) -> None:

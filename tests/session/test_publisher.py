@@ -61,7 +61,7 @@ def reopen(broker: ScriptedBroker, **fields: Json) -> list[Message]:
 def test_an_event_is_queued_and_the_bytes_that_wait_are_given(broker: ScriptedBroker) -> None:
     publisher = broker.session.publisher
     first = publisher.publish("sensor", "temperature", Raw(b"25.6"))
-    assert publisher.publish("sensor", "temperature", Raw(b"25.7")) == 2 * first == broker.session.queued
+    assert publisher.publish("sensor", "temperature", Raw(b"25.7")) == broker.session.queued > first > 4
     assert publisher.publish_with("sensor", "temperature", Raw(b"1"), None, NOW, retain=True) == broker.session.queued
     assert broker.sent() == [batch("sensor", "temperature", 25.6, 25.7), retained(1)]
     assert broker.session.queued == 0

@@ -91,6 +91,26 @@ def test_one_thread_takes_events_while_others_call(bus: Bus, client: Client) -> 
             assert caller.result() == [{"sum": 2 * n} for n in range(100)]
 
 
+def test_events_of_several_threads_come_once_and_in_the_order_of_each(bus: Bus, client: Client) -> None:
+    """While one of them writes, those of the others are put together."""
+
+    def publish(thread: int) -> None:
+        for number in range(400):
+            client.publish("sensor", "heat", [thread, number])
+            if number % 50 == 0:
+                assert client.call("echo", "back", [number]) == number
+
+    with client.subscribe("sensor", "heat") as events:
+        threads = [InThread(lambda thread=thread: publish(thread)) for thread in range(6)]  # type: ignore[misc]
+        came = take(events, 6 * 400)
+        for running in threads:
+            running.result()
+        for thread in range(6):
+            assert [number for who, number in came if who == thread] == list(range(400))
+        client.drain()
+        assert events.pending == 0
+
+
 def test_several_threads_share_one_subscription(bus: Bus, client: Client) -> None:
     with client.subscribe("sensor", "heat") as events:
         takers = [InThread(lambda: take(events, 50)) for _ in range(4)]

@@ -90,7 +90,7 @@ class Link:
         self.flush_scheduled = False
         """Something was sent in this turn of the loop, and will be written at its end."""
         self.written = 0
-        """Bytes since the loop had its last turn: a publisher that never waits would not learn that it should pause."""
+        """What left the queue since the loop had its last turn: a publisher that never waits would not learn to pause."""
         self.urgent = False
         """Set by whoever sends next when nobody is there to send more in the same turn: it is written at once."""
         self._timer: asyncio.TimerHandle | None = None
@@ -231,8 +231,9 @@ class Link:
         if protocol is not None and connection is not None:
             transport = protocol.transport
             while connection.queued >= at_least and self._takes and not transport.is_closing():
+                before = connection.queued
                 data = connection.data_to_send(WRITE_CHUNK)
-                self.written += len(data)
+                self.written += before - connection.queued  # as they were counted: small events take less on their way
                 transport.write(data)
                 at_least = 1
 

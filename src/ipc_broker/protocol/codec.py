@@ -77,6 +77,10 @@ class Codec(abc.ABC):
         """What stands in it, by its first byte."""
 
     @abc.abstractmethod
+    def most_levels(self, payload: Raw) -> int:
+        """At least as many as it is nested deep, found without decoding it."""
+
+    @abc.abstractmethod
     def list_of(self, values: Sequence[Encoded]) -> bytes:
         """A list with these values."""
 
@@ -277,6 +281,8 @@ class Decoder:
             if frame.startswith(opening, HEADER_SIZE):
                 try:
                     event: Event | Batch = decode(frame[HEADER_SIZE + len(opening) : self._stop])
+                    if isinstance(event, Batch):
+                        self._codec.values_of(event.values)  # a list it has to be
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     return None
                 return event

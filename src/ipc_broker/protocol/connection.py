@@ -213,13 +213,15 @@ class Connection:
     def publish(self, object_name: str, topic: str, value: Raw, size: int) -> None:
         """Queues an event with a small value, of so many bytes: together with those of the same names right before it.
 
-        `queued` counts it as somewhat more than it takes. For connections that have agreed to batches. Raises InvalidArgs.
+        `queued` counts it as somewhat more than it takes, never less. For connections that have agreed to batches. Raises
+        InvalidArgs.
         """
         run = self._run
         if run is None or self._outbox[-1] is not run or not run.takes(object_name, topic):
-            self.codec.publish_opening(object_name, topic)  # which looks at the names
-            run = self._run = Run(object_name, topic)
+            opening = self.codec.publish_opening(object_name, topic)  # which looks at the names
+            run = self._run = Run(object_name, topic, len(opening))
             self._outbox.append(run)
+            self.queued += run.size
         self.queued += run.append(value, size)
         if self.queued >= self._wake_at:
             self._wake_at = self.queued + self._wake_every

@@ -51,6 +51,10 @@ class JsonCodec(Codec):
     def as_list(self, payload: bytes) -> bytes:
         return b"[]" if payload == b"null" else b"[%b]" % payload
 
+    def most_levels(self, payload: Raw) -> int:
+        data = bytes(payload)
+        return data.count(b"[") + data.count(b"{")
+
     def list_of(self, values: Sequence[Encoded]) -> bytes:
         return b"[%b]" % b",".join(values)
 

@@ -30,6 +30,7 @@ def _shape_of(first: int) -> Shape:
 
 
 _SHAPES: tuple[Shape, ...] = tuple(_shape_of(first) for first in range(256))
+_NO_CONTAINERS = bytes(first for first, shape in enumerate(_SHAPES) if shape not in ("map", "list"))
 
 
 @lru_cache(maxsize=64)
@@ -75,6 +76,9 @@ class MessagePackCodec(Codec):
     def as_list(self, payload: bytes) -> bytes:
         return b"\x90" if payload == _NULL else b"\x91" + payload
 
+    def most_levels(self, payload: Raw) -> int:
+        return len(bytes(payload).translate(None, _NO_CONTAINERS))
+
     def list_of(self, values: Sequence[Encoded]) -> bytes:
         return _list_header(len(values)) + b"".join(values)
 
@@ -85,7 +89,7 @@ class MessagePackCodec(Codec):
         if 0x90 <= first <= 0x9F:
             return first & 0x0F
         if first not in _LIST_SIZES:
-            raise msgspec.ValidationError("Expected `array` - at `$.values`")
+            raise msgspec.ValidationError("Expected `array`")
         return int.from_bytes(head[1 : 1 + _LIST_SIZES[first]])
 
     def opening(self, kind: type[Decoded]) -> bytes:

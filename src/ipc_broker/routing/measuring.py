@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import log2
 from typing import TYPE_CHECKING
 
-from ..messages import Call, Error, Publish, Result
+from ..messages import Batch, Call, Error, Publish, Result
 from ..observation import LEASE, MOST_LISTED, Measurement, ObjectMeasures
+from .batches import count_of
 from .inspecting import behind, connection_state, in_flight_by_object
 from .peer import Peer
-from .pending import PendingCall
+from .pending import PendingCall, Refusal
 from .taps import Handler, Observer
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ class Measures(Observer):
             Result: self._tap_answers(behind[Result]),
             Error: self._tap_answers(behind[Error]),
             Publish: self._tap_events(behind[Publish]),
+            Batch: self._tap_batches(behind[Batch]),
         }
 
     def _tap_answers(self, behind: Handler) -> Handler:
@@ -127,6 +130,17 @@ class Measures(Observer):
             name = event.object_name
             (find(name) or self._of(name)).events += 1  # `unpublished` takes it back where it is refused
             behind(peer, event, frame, now)
+
+        return publish
+
+    def _tap_batches(self, behind: Handler) -> Handler:
+        find = self._objects.get
+
+        def publish(peer: Peer, batch: Batch, frame: bytes, now: float) -> None:
+            with suppress(Refusal):  # the one behind tells why, and counts nothing either
+                count = count_of(batch, peer.connection.codec)
+                (find(batch.object_name) or self._of(batch.object_name)).events += count
+            behind(peer, batch, frame, now)
 
         return publish
 

@@ -133,7 +133,7 @@ class Router:
             Invalid: self._invalid,
         }
         """Of peers that may do everything; others have tables of their own."""
-        self.taps = Taps(self.handlers, self.batches.one_by_one, self._handlers_changed)
+        self.taps = Taps(self.handlers, self._handlers_changed)
         self.observers = self.taps.observers
         """Those that look at what happens: nearly always none."""
         self.accounts = Accounts(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Collection
 
@@ -203,12 +202,12 @@ class LatestSubscription(Subscription):
 class Route:
     """Who gets the events of one object and topic."""
 
-    __slots__ = ("_found", "groups", "heads", "key", "plain", "reach", "split", "subscriptions")
+    __slots__ = ("_found", "groups", "heads", "key", "plain", "reach", "splits", "subscriptions")
 
     def __init__(self, key: tuple[str, str], found: list[Subscription]) -> None:
         self.key = key
         self._found = found
-        self.split: Split | None = None
+        self.splits: dict[Codec, Split] = {}
         self.heads: dict[Codec, Heads] = {}
         self.reach = len(found)
         self.subscriptions = [one for one in found if one.id and not one.group]
@@ -219,8 +218,8 @@ class Route:
                 groups.setdefault((one.object_name, one.topic, one.group), deque()).append(one)
         self.groups = list(groups.values())
 
-    def new_split(self) -> Split:
-        split = self.split = Split(self, self._found)
+    def new_split(self, codec: Codec) -> Split:
+        split = self.splits[codec] = Split(self, self._found, codec)
         return split
 
     def new_heads(self, codec: Codec) -> Heads:
@@ -229,23 +228,17 @@ class Route:
 
 
 class Split:
-    """A route for batches: who takes them as they are, and the route of the others."""
+    """A route for batches in one encoding: who takes them as they are, and the route of the others."""
 
-    __slots__ = ("_codecs", "_longest", "others", "together")
+    __slots__ = ("others", "together")
 
-    def __init__(self, route: Route, found: list[Subscription]) -> None:
-        self.together = [one for one in found if one.takes_batches]
+    def __init__(self, route: Route, found: list[Subscription], codec: Codec) -> None:
+        self.together = [one for one in found if one.takes_batches and one.codec is codec]
         self.others: Route | None = None
-        others = [one for one in found if not one.takes_batches]
+        others = [one for one in found if not (one.takes_batches and one.codec is codec)]
         if others:
             self.others = Route(route.key, others)
             self.others.groups = route.groups  # whose members take turns, whichever way the events come
-        self._codecs = {one.codec for one in self.together}
-        self._longest = min((one.longest_frame for one in self.together), default=sys.maxsize)
-
-    def takes(self, codec: Codec, size: int) -> bool:
-        """Whether a batch encoded so, as a frame of so many bytes, can go to all of them as it is."""
-        return size <= self._longest and self._codecs <= {codec}
 
 
 class Heads:

@@ -40,8 +40,7 @@ class Observer:
 
     def handlers(self, behind: Mapping[type, Handler]) -> dict[type, Handler]:
         """Those of its own, for messages of the types `TAPPED` that concern it. Each must call the one `behind` it.
-
-        Where it has one for `Publish` and none for `Batch`, it gets the events of batches one by one.
+        Events come as `Publish` and as `Batch`.
 
         They are on the way of every message: whatever they call besides is felt.
         """
@@ -73,12 +72,10 @@ class Taps:
     def __init__(
         self,
         handlers: dict[type, Handler],
-        one_by_one: Callable[[Handler], Handler],
         changed: Callable[[], None],
     ) -> None:
-        """`one_by_one` makes of a handler of `Publish` one of `Batch`; `changed` is called when the handlers are others."""
+        """`changed` is called when the handlers are others."""
         self._handlers = handlers
-        self._one_by_one = one_by_one
         self._changed = changed
         self._original = {kind: handlers[kind] for kind in TAPPED}
         self.observers: list[Observer] = []
@@ -97,10 +94,7 @@ class Taps:
         """An observer gives other handlers than before."""
         handlers = dict(self._original)
         for observer in self.observers:
-            taps = observer.handlers(handlers)
-            if Publish in taps and Batch not in taps:
-                taps[Batch] = self._one_by_one(taps[Publish])
-            handlers |= taps
+            handlers |= observer.handlers(handlers)
         self._handlers |= handlers
         self._changed()
 

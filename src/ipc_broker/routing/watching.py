@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType, structs
 
-from ..messages import Call, Error, Item, Publish, Result
+from ..messages import Batch, Call, Error, Item, Publish, Result
 from ..observation import Record, Watch
 from ..protocol.codec import Codec
 from ..protocol.encodings import transcode
@@ -133,6 +133,7 @@ class Watcher(Observer):
             taps[Result] = self._tap_answers(behind[Result])
             taps[Error] = self._tap_answers(behind[Error])
             taps[Publish] = self._tap_events(behind[Publish])
+            taps[Batch] = self._tap_batches(behind[Batch])
         return taps
 
     def _tap_calls(self, behind: Handler) -> Handler:
@@ -186,6 +187,20 @@ class Watcher(Observer):
             if events.published != number and self._sees(now):  # else it was refused
                 count = events.reached - reached
                 self._send(record_of_event(peer, event, count, self._time(now)), event.args, peer.connection.codec)
+
+        return publish
+
+    def _tap_batches(self, behind: Handler) -> Handler:
+        batches = self._router.batches
+
+        def publish(peer: Peer, batch: Batch, frame: bytes, now: float) -> None:
+            behind(peer, batch, frame, now)
+            if batches.seen and self._wants(peer, batch.object_name, batch.topic):
+                codec, time = peer.connection.codec, self._time(now)
+                for value, count in batches.seen:
+                    if self._sees(now):
+                        event = Publish(batch.object_name, batch.topic, value)
+                        self._send(record_of_event(peer, event, count, time), value, codec)
 
         return publish
 

@@ -43,14 +43,25 @@ class _LastWill(Struct, frozen=True):
 class Publisher:
     """See the module. What it keeps outlives the connections."""
 
-    __slots__ = ("_calls", "_directs", "_retained", "_session", "_small", "_to_come", "_unsent", "_will")
+    __slots__ = (
+        "_calls",
+        "_directs",
+        "_retained",
+        "_session",
+        "_shallow",
+        "_small",
+        "_to_come",
+        "_unsent",
+        "_will",
+    )
 
     def __init__(self, session: Session, calls: Calls) -> None:
         self._session = session
         self._calls = calls
         self._directs = calls.directs
         self._retained: dict[tuple[str, str], _Kept] = {}
-        self._small = 0  # bytes of a value that may travel with others in one message
+        # Bytes of a value that may travel with others in one message, and of one of which nothing more has to be asked.
+        self._small = self._shallow = 0
         self._unsent: list[tuple[Publish, Codec]] = []
         self._to_come: set[tuple[str, str]] = set()  # by whoever waits for the acknowledgement
         self._will: _LastWill | None = None
@@ -63,7 +74,7 @@ class Publisher:
             connection = session.require_connection()
         self._directs.published += 1
         size = len(value)
-        if size <= self._small:
+        if size <= self._shallow or (size <= self._small and connection.codec.most_levels(value) <= batching.SHALLOW):
             connection.publish(object_name, topic, value, size)
             return connection.queued
         frame = connection.codec.publish_frame(object_name, topic, value)
@@ -140,7 +151,7 @@ class Publisher:
     def reopen(self, connection: Connection, *, new_broker: bool) -> None:
         """There is a new connection."""
         batches = self._session.supports("batches") and connection.send_limit >= batching.ROOM
-        self._small = batching.LARGEST_VALUE if batches else 0
+        self._small, self._shallow = (batching.LARGEST_VALUE, batching.SHALLOW) if batches else (0, 0)
         # What this encoding cannot say, or this broker not take, is left out; whoever publishes next is told.
         if self._session.welcome is not None:
             if self._will is not None:
