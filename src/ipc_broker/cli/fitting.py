@@ -241,7 +241,7 @@ def _string(value: str, schema: Schema, path: str) -> str | bytes:
 def _has_format(value: str, name: object) -> bool:
     """Where it is one that msgspec knows."""
     try:
-        convert(value, _FORMATS.get(name, str))
+        convert(value, _FORMATS.get(name, str) if isinstance(name, str) else str)
     except ValidationError:
         return False
     return True
