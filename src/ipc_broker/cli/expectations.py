@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .render import render_json
-from .schema import is_bytes, kind_of, limits_in, properties_of, values_of
+from .schema import format_of, is_bytes, kind_of, limits_in, properties_of, values_of
 
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def expected(schema: Schema) -> str:
         return f"{title} as JSON ({{{fields}}})"
     if kind == "string" and is_bytes(schema):
         return "base64, @FILE or -"
-    if kind == "string" and (text := _FORMATS.get(schema.get("format"))):
+    if kind == "string" and (text := _FORMATS.get(format_of(schema))):
         return text
     limits = " and ".join(_LIMITS[keyword].format(limit) for keyword, limit in limits_in(schema))
     return _KINDS.get(kind, "a value") + (f" of {limits}" if limits else "") + _ENDS.get(kind, "")
@@ -53,7 +53,7 @@ _KINDS = {
 
 _ENDS = {"array": " as JSON ([...])", "object": " as JSON ({...})"}
 
-_FORMATS: dict[object, str] = {
+_FORMATS: dict[str, str] = {
     "date-time": "a date and time (as 2026-01-31T12:30:00Z)",
     "date": "a date (as 2026-01-31)",
     "time": "a time (as 12:30:00)",

@@ -18,6 +18,7 @@ from msgspec.json import decode
 from .expectations import unfit
 from .schema import (
     alternatives,
+    format_of,
     is_bytes,
     kind_of,
     limits_in,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 MOST_TRIES = 10_000
 """After so many choices in vain a value is taken as it is: schemas can be made that would take for ever."""
 
-_FORMATS: dict[object, type] = {
+_FORMATS: dict[str, type] = {
     "date-time": datetime,
     "date": date,
     "time": time,
@@ -211,7 +212,7 @@ def _is_meant(value: Any, schema: Schema) -> bool:
 
 
 def _is_decimal(schema: Schema) -> bool:
-    return kind_of(schema) == "string" and schema.get("format") == "decimal"
+    return kind_of(schema) == "string" and format_of(schema) == "decimal"
 
 
 def _within(value: float, schema: Schema) -> bool:
@@ -233,15 +234,15 @@ def _string(value: str, schema: Schema, path: str) -> str | bytes:
             return a2b_base64(value, strict_mode=True)
         except (NoBase64, ValueError):
             raise _NoChoice([schema], value, path) from None
-    if not _within(len(value), schema) or not _has_format(value, schema.get("format")):
+    if not _within(len(value), schema) or not _has_format(value, format_of(schema)):
         raise _NoChoice([schema], value, path)
     return value
 
 
-def _has_format(value: str, name: object) -> bool:
+def _has_format(value: str, name: str) -> bool:
     """Where it is one that msgspec knows."""
     try:
-        convert(value, _FORMATS.get(name, str) if isinstance(name, str) else str)
+        convert(value, _FORMATS.get(name, str))
     except ValidationError:
         return False
     return True

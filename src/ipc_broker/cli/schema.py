@@ -49,6 +49,12 @@ def kind_of(schema: Schema) -> str:
     return kind if isinstance(kind, str) else ""
 
 
+def format_of(schema: Schema) -> str:
+    """Of a string: "date-time" and the like; "" for any."""
+    name = schema.get("format")
+    return name if isinstance(name, str) else ""
+
+
 def values_of(schema: Schema) -> list[Any]:
     """Those of an enum that are text, numbers, true, false or null."""
     values = schema.get("enum")

@@ -6,7 +6,7 @@ What can be told of a type may come from anybody: names are shown as they are, a
 from __future__ import annotations
 
 from ..description import INTEGER_KEYS
-from .schema import alternatives, is_bytes, kind_of, reference_of, schema_in, schemas_in, values_of
+from .schema import alternatives, format_of, is_bytes, kind_of, reference_of, schema_in, schemas_in, values_of
 
 TYPE_CHECKING = False  # `typing` is not imported: a call's start-up is counted in milliseconds
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ DEEPEST = 20
 """Levels of a type that are shown: what is deeper is Any."""
 
 _PLAIN = {"integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-_FORMATS: dict[object, str] = {
+_FORMATS: dict[str, str] = {
     "date-time": "datetime",
     "date": "date",
     "time": "time",
@@ -49,7 +49,7 @@ class TypeText:
             case "enum":
                 return self.literal(values_of(schema))
             case "string":
-                name = "bytes" if is_bytes(schema) else _FORMATS.get(schema.get("format"), "str")
+                name = "bytes" if is_bytes(schema) else _FORMATS.get(format_of(schema), "str")
                 return self.known(name)
             case "array":
                 return self._array(schema, depth)
