@@ -92,6 +92,8 @@ class Link:
         """Bytes since the loop had its last turn: a publisher that never waits would not learn that it should pause."""
         self.urgent = False
         """Set by whoever sends next when nobody is there to send more in the same turn: it is written at once."""
+        self.consumer_woken = False
+        """Somebody who waited for an event will run next, and before the methods whose calls came behind that event."""
         self._timer: asyncio.TimerHandle | None = None
         self.next_timer = math.inf
         """When the session is asked next for deadlines that have passed."""
@@ -231,6 +233,15 @@ class Link:
                 self.written += len(data)
                 transport.write(data)
                 at_least = 1
+
+    def wakes_consumer(self) -> None:
+        """To be called right behind what wakes it."""
+        if not self.consumer_woken:
+            self.consumer_woken = True
+            self.loop.call_soon(self._consumer_has_run)
+
+    def _consumer_has_run(self) -> None:
+        self.consumer_woken = False
 
     def arm_timer(self, deadline: float) -> None:
         """The session waits for something until `deadline`, which is earlier than `next_timer`."""
