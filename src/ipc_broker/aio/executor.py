@@ -125,6 +125,13 @@ class Executor:
                 run.result.close()
             self._cancelled(run.call, run.connection)
 
+    async def wait_for_direct(self) -> None:
+        """Until the calls have ended that came directly and run now."""
+        broker = self._link.session.connection
+        running = [run.task for run in self._running.values() if run.connection is not broker]
+        if running:
+            await asyncio.wait(running)
+
     async def drain(self, timeout: float) -> None:
         """Lets what runs end; cancels what has not ended after `timeout` seconds, and waits as long for that."""
         try:
@@ -152,6 +159,7 @@ class Executor:
             self._starter = Starter(loop)
         self._starting = call.object_name
         context = contextvars.copy_context()
+        task: asyncio.Task[None] | None
         if self._link.consumer_woken:  # it gets its turn first
             task = loop.create_task(answering, name=call.object_name, context=context)
         else:
