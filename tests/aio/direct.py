@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -16,7 +15,6 @@ from ipc_broker.aio.client import Client
 from ipc_broker.aio.direct_server import DirectServer
 from ipc_broker.identity.direct import AVAILABLE, connect_to_worker
 from ipc_broker.messages import Direct, DirectOffer, Message
-from ipc_broker.protocol.codec import Decoded
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.framing import SEED_MAX_FRAME
 from ipc_broker.session.direct import ASK_AFTER, Path
@@ -64,7 +62,7 @@ class RawCaller:
         self.writer = writer
         self.end = Connection(Role.CLIENT, lambda: None)
         self.end.extend("msgpack", SEED_MAX_FRAME, SEED_MAX_FRAME)
-        self.received: list[Decoded] = []
+        self.received: list[Any] = []
 
     def send(self, *messages: Message) -> None:
         for message in messages:
@@ -95,9 +93,8 @@ class RawCaller:
     @classmethod
     @asynccontextmanager
     async def of(cls, worker: Worker) -> AsyncIterator[Self]:
-        assert sys.platform != "win32"
         connected = connect_to_worker(DirectOffer(server_of(worker).address, os.getpid()))
-        reader, writer = await asyncio.open_unix_connection(sock=connected)
+        reader, writer = await asyncio.open_connection(sock=connected)
         try:
             yield cls(reader, writer)
         finally:
