@@ -151,7 +151,6 @@ class RouterTarget:
             self._leave_ghost()
         router._last_id = setup.FUZZED - 1
         router.calls._last_rewritten = 0
-        given_earlier = len(self.seed_partner.given)
         who = standing.choose(Random(int(way * 2**53) + 1))
         self.coverage.standings[who] += 1
         fuzzed = Player(router, self.coverage, self.now, standing.PRINCIPALS[who])
@@ -175,7 +174,7 @@ class RouterTarget:
             self._advance(choices.choice((0.06, 0.6, 2.5)))
         for player in self.players:
             player.read()
-        standing.check(fuzzed.peer, self.partner.given + self.seed_partner.given[given_earlier:])
+        standing.check(fuzzed.peer, self.partner.given + self.seed_partner.given)
         if choices.random() < 0.2:
             self._replace_policy(fuzzed)
         if choices.random() < 0.5:
@@ -344,7 +343,8 @@ class RouterTarget:
             self._flush()
             self._answer_all(self.partner, choices)
         self._disconnect(fuzzed)
-        self._answer_all(self.partner, choices)  # what was cancelled is still at work until it is answered
+        for player in (self.partner, self.seed_partner):  # what was cancelled is still at work until it is answered
+            self._answer_all(player, choices)
         fuzzed.read()
         assert not fuzzed.peer.connection.queued
 

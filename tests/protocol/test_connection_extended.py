@@ -47,7 +47,7 @@ def comparable(received: Received) -> tuple[object, bytes]:
             Role.BROKER,
             {
                 "Event", "HasObjectResult", "Subscribed", "Registered", "Missed", "Pause", "Resume", "Ping",
-                "Caller", "CallerGone", "DirectEnded",
+                "Caller", "CallerGone",
             },
         ),
         (

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ..address import Address
 from ..errors import ListenFailed
+from ..forking import give_up
 
 logger = logging.getLogger("ipc_broker")
 
@@ -109,6 +110,11 @@ class Acceptor:
             if timer is not None:
                 timer.cancel()
         self._listening.close()
+
+    def forked(self) -> None:
+        """This process is a child of the one that listens: nobody else must wait here when that is gone."""
+        if self._listening.fileno() >= 0:
+            give_up(self._listening.fileno())
 
     async def wait_closed(self) -> None:
         """Returns when all that was accepted has its protocol."""

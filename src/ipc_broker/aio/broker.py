@@ -217,9 +217,10 @@ class Broker:
         """Also queues the last that the connections will be sent, and lets them be closed."""
         router.say_goodbye("the broker stops")
         self.flush(self.time())
-        if router.calls.in_flight:
-            logger.info("waits up to %g s for %d calls in flight", self.config.grace, router.calls.in_flight)
-            await self._wait_until(lambda: self._at_once or not router.calls.in_flight, self.config.grace)
+        if router.is_busy:
+            if router.calls.in_flight:
+                logger.info("waits up to %g s for %d calls in flight", self.config.grace, router.calls.in_flight)
+            await self._wait_until(lambda: self._at_once or not router.is_busy, self.config.grace)
             if router.calls.in_flight:
                 logger.warning("%d calls in flight are given up", router.calls.in_flight)
         router.close(self.time())
@@ -266,7 +267,7 @@ class Broker:
         if router.calls.deadlines.earliest < self._timer_at or router.events.has_deadlines or router.timers_began:
             router.timers_began = False
             self._arm_timer()
-        if self.closing and not router.calls.in_flight:
+        if self.closing and not router.is_busy:
             self._idle.set()
 
     def _arm_timer(self) -> None:

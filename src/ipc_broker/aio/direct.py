@@ -36,7 +36,11 @@ class DirectEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.link.direct_ends.add(self)
         write_at_once(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.link.direct_ends.discard(self)
 
     def wake(self) -> None:
         """The connection has something to write."""
@@ -105,6 +109,7 @@ class DirectLink(DirectEnd):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
         if self._path is not None:
             self._directs.lost(self._path, f"the connection to its worker was lost ({exc or 'it was closed'})")
 

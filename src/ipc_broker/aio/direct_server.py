@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 from typing import TYPE_CHECKING
 
 from ..address import Address
-from ..identity.direct import listen_for_callers, pid_of
-from ..messages import Call, Cancel, Direct, DirectEnded, Served
+from ..context import outside_of_calls
+from ..forking import disown_in_children
+from ..identity.direct import listen_for_callers, pid_of, take_no_more
+from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
 from ..session import Server
@@ -22,11 +25,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ipc_broker")
 
-MOST_CALLERS = 1024
-"""Direct connections at once, and callers that were named and have not come."""
+MOST_CALLERS = 256
+"""Direct connections at once: others call through the broker. Programs have 1,024 descriptors unless they ask for more."""
+
+NAMED_WITHIN = 10.0
+"""Seconds in which the broker has to name whoever has connected."""
 
 REPORT_EVERY = 0.5
 """Seconds after which the broker is told what it did not see, and calls are looked at whose time is over."""
+
+MOST_UNREAD = 1024 * 1024
+"""Bytes of answers that wait for a caller to read them, over which no more calls are read from it."""
 
 
 class DirectServer:
@@ -40,21 +49,31 @@ class DirectServer:
         self.calls = 0
         """Since the last report."""
         self._errors = 0  # of the session, at the last report
-        self._named: dict[tuple[str, str], int] = {}  # who may come: prefix and object, and the process
-        self._waiting: dict[tuple[str, str], DirectCaller] = {}  # who has come, and was not named yet
+        self._waiting: dict[tuple[str, str], DirectCaller] = {}  # those that the broker has yet to name
         self._callers: set[DirectCaller] = set()
         self._acceptor: Acceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
         """Raises OSError."""
         if self._acceptor is None:
             listening = listen_for_callers(self.address)
             self._acceptor = Acceptor(listening, Address("unix", f"@{self.address}"), lambda: DirectCaller(self))
+            disown_in_children(self._acceptor)
 
     async def let_go(self, timeout: float) -> None:
-        """Those who call learn that they should not any more, and leave when they have had their answers."""
-        self.send_back()
+        """Those who call have learnt that they should not any more, and leave when they have had their answers.
+
+        Others may be busy elsewhere: what they send from then on is known to be unsent.
+        """
+        await self._wait_until_left(timeout)
+        for caller in list(self._callers):
+            caller.take_no_more()
+        await self._wait_until_left(timeout)
+        self._tell()
+
+    async def _wait_until_left(self, timeout: float) -> None:
         if self._callers:
             await asyncio.wait([caller.gone for caller in self._callers], timeout=timeout)
 
@@ -65,40 +84,47 @@ class DirectServer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._ending is not None:
+            self._ending.cancel()
         self.drop_all()
 
     # What the broker says
 
     def admit(self, direct: Direct) -> None:
-        key = direct.prefix, direct.object_name
-        waiting = self._waiting.pop(key, None)
+        """Whoever is not there has left again."""
+        waiting = self._waiting.pop((direct.prefix, direct.object_name), None)
         if waiting is not None:
             waiting.admit(direct.pid)
-        elif len(self._named) < MOST_CALLERS:
-            self._named[key] = direct.pid
 
     def send_back(self) -> None:
-        self._named.clear()
-        for caller in self._callers:
+        for caller in list(self._callers):
             caller.end()
+        if self._ending is None:
+            self._ending = outside_of_calls(lambda: self.link.loop.create_task(self._tell_when_ended()))
+
+    async def _tell_when_ended(self) -> None:
+        """A broker that stops waits for that, as for the calls that go through it."""
+        await self.executor.wait_for_direct()
+        self._ending = None
+        session = self.link.session
+        if session.connection is not None and session.welcome is not None:
+            session.connection.send(DirectEnded())
 
     def caller_gone(self, prefix: str) -> None:
         """Its connection to the broker has ended; over the others nothing that matters can come."""
-        for key in [key for key in self._named if key[0] == prefix]:
-            del self._named[key]
         for caller in [caller for caller in self._callers if caller.prefix == prefix]:
             caller.transport.abort()
 
     def drop_all(self) -> None:
         """The connection to the broker is lost: the next one may give the same prefixes to others."""
-        self._named.clear()
         for caller in list(self._callers):
             caller.transport.abort()
 
     def remove(self, object_name: str) -> None:
-        """It is served no more, and its calls end."""
+        """It is served no more, and its calls end. What was answered before is still sent."""
         for caller in [caller for caller in self._callers if caller.object_name == object_name]:
-            caller.transport.abort()
+            caller.flush()
+            caller.transport.close()
 
     # What the callers say
 
@@ -111,27 +137,31 @@ class DirectServer:
             self._timer = self.link.loop.call_later(REPORT_EVERY, self._report)
         return True
 
-    def told(self, caller: DirectCaller) -> None:
-        """It has said who it is: what comes then waits until the broker has said so too."""
-        key = caller.prefix, caller.object_name
-        if key in self._named:
-            caller.admit(self._named.pop(key))
-        elif key in self._waiting:
-            caller.transport.abort()
-        else:
-            self._waiting[key] = caller
+    def told(self, caller: DirectCaller) -> bool:
+        """It has said who it is: what comes then waits until the broker has said so too. False: it is there already."""
+        return self._waiting.setdefault((caller.prefix, caller.object_name), caller) is caller
 
     def left(self, caller: DirectCaller) -> None:
         self._callers.discard(caller)
-        if self._waiting.get((caller.prefix, caller.object_name)) is caller:
-            del self._waiting[caller.prefix, caller.object_name]
+        self.forget(caller)
+
+    def forget(self, caller: DirectCaller) -> None:
+        """The broker need not name it any more."""
+        key = caller.prefix, caller.object_name
+        if self._waiting.get(key) is caller:
+            del self._waiting[key]
 
     def _report(self) -> None:
-        session = self.link.session
-        now = self.link.loop.time()
         self._timer = self.link.loop.call_later(REPORT_EVERY, self._report) if self._callers else None
+        now = self.link.loop.time()
         self.executor.end_overdue(now)
-        if self.calls and session.connection is not None and session.ready:
+        for caller in [caller for caller in self._callers if caller.named_by <= now]:
+            caller.give_up_waiting(now)
+        self._tell()
+
+    def _tell(self) -> None:
+        session = self.link.session
+        if self.calls and session.connection is not None and session.welcome is not None:
             calls, self.calls = self.calls, 0
             errors, self._errors = session.serving.direct_errors - self._errors, session.serving.direct_errors
             session.connection.send(Served(calls, errors))
@@ -144,6 +174,8 @@ class DirectCaller(DirectEnd):
         super().__init__(server.link)
         self.prefix = ""
         self.object_name = ""
+        self.named_by = math.inf
+        """When it has to be named."""
         self.gone: asyncio.Future[None] = server.link.loop.create_future()
         self._server = server
         self._pid: int | None = None
@@ -153,12 +185,14 @@ class DirectCaller(DirectEnd):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        broker = self.link.session.connection
+        session = self.link.session
+        broker = session.connection if session.ready else None
         self._pid = pid_of(transport.get_extra_info("socket"))
         self.connection = Connection(Role.CLIENT, self.wake, wake_every=WRITE_AT_ONCE)
         if broker is None or self._pid is None or not self._server.came(self):
             self.transport.abort()
         else:
+            self.named_by = self.link.loop.time() + NAMED_WITHIN
             self.connection.extend(broker.codec.name, broker.send_limit, broker.max_frame)
 
     def receive(self, data: bytes) -> None:
@@ -169,10 +203,13 @@ class DirectCaller(DirectEnd):
                 self._drop("it did not say who it is")
                 return
             self.prefix, self.object_name = first.prefix, first.object_name
-            self._server.told(self)
-        if self._admitted:
+            if not self._server.told(self):
+                self._drop("another one is about to be let in for it")
+                return
+            self.connection.send(Direct(first.object_name, first.address))  # there is room for it
+        if self._admitted or self._ended:
             self._handle(received)
-        else:
+        elif received:
             self._held += received
             self.transport.pause_reading()
 
@@ -181,9 +218,46 @@ class DirectCaller(DirectEnd):
             self._drop(f"it is process {self._pid}, and the broker named {pid}")
             return
         self._admitted = True
+        self.named_by = math.inf
+        self._go_on()
+
+    def end(self) -> None:
+        """It should call no more this way: what it has called is answered, and what it calls is sent back."""
+        if not self._ended:
+            self._ended = True
+            self._server.forget(self)
+            self.connection.send(DirectEnded(self._server.address))
+            self._go_on()
+
+    def give_up_waiting(self, now: float) -> None:
+        """The broker has not named it in time: its calls go back first, and after as long again it has to go."""
+        if self._ended:
+            self.named_by = math.inf
+            self.take_no_more()
+        else:
+            self.named_by = now + NAMED_WITHIN
+            self.end()
+
+    def take_no_more(self) -> None:
+        """The end of what it has sent comes next."""
+        self.flush()
+        connected = self.transport.get_extra_info("socket")
+        if not self.transport.is_closing() and connected.fileno() >= 0:
+            take_no_more(connected.fileno())
+            self.resume_reading()
+
+    def _go_on(self) -> None:
         held, self._held = self._held, []
         self._handle(held)
-        self.transport.resume_reading()
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        if not self.transport.is_closing() and self.connection.queued <= MOST_UNREAD and not self._held:
+            self.transport.resume_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.resume_reading()
 
     def _handle(self, received: list[Received]) -> None:
         server = self._server
@@ -196,25 +270,27 @@ class DirectCaller(DirectEnd):
                     server.server.call(message, self.connection)
             elif isinstance(message, Cancel) and message.call_id.startswith(self.prefix):
                 server.server.cancel(message.call_id)
+            elif isinstance(message, Invalid) and message.about == "Call" and message.call_id and not message.fatal:
+                unread = Call(message.call_id, self.object_name, "", self.connection.codec.null)
+                self.link.session.serving.fail(unread, self.connection, "invalid_args", message.reason)
             else:
                 self._drop(f"it sent what has no place there: {message!r:.200}")
                 return
+        if self.connection.queued > MOST_UNREAD:
+            self.flush()
+            if self.connection.queued > MOST_UNREAD and not self.transport.is_closing():
+                self.transport.pause_reading()
 
     def _send_back(self, call: Call) -> None:
         why = "the broker wants calls to come by it again"
         self.link.session.serving.fail(call, self.connection, "indirect", why)
-
-    def end(self) -> None:
-        """It should call no more this way."""
-        if not self._ended:
-            self._ended = True
-            self.connection.send(DirectEnded(self._server.address))
 
     def _drop(self, why: str) -> None:
         logger.warning("a direct connection is closed: %s", why)
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
         self.connection.close()  # the answers of what still runs are dropped
         self._server.left(self)
         self._server.executor.cancel_of(self.connection)

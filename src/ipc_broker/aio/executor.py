@@ -49,6 +49,8 @@ class Executor:
         self._pool: ThreadPoolExecutor | None = None
         self._starter: Starter | None = None
         self._running: dict[str, _Run] = {}  # by the id of the call
+        self._starting: str | None = None
+        """The object whose method takes its first step; None: it was cancelled in that."""
 
     def __len__(self) -> int:
         return len(self._running)
@@ -89,6 +91,8 @@ class Executor:
 
     def cancel(self, object_name: str | None = None) -> None:
         """The `async def` calls of one object, or all. What runs in a thread goes on there, and its result is dropped."""
+        if object_name is None or self._starting == object_name:
+            self._starting = None
         for run in list(self._running.values()):
             if object_name is None or run.call.object_name == object_name:
                 self._cancel(run)
@@ -102,7 +106,7 @@ class Executor:
     def end_overdue(self, now: float) -> None:
         """Those whose time is over: their callers wait no longer, or are not able to say so."""
         for run in list(self._running.values()):
-            if run.deadline is not None and run.deadline <= now:
+            if run.deadline is not None and run.deadline <= now and not run.task.cancelling():
                 self._cancel(run)
 
     def add_credit(self, call_id: str, size: int) -> None:
@@ -120,6 +124,13 @@ class Executor:
             if inspect.iscoroutine(run.result):
                 run.result.close()
             self._cancelled(run.call, run.connection)
+
+    async def wait_for_direct(self) -> None:
+        """Until the calls have ended that came directly and run now."""
+        broker = self._link.session.connection
+        running = [run.task for run in self._running.values() if run.connection is not broker]
+        if running:
+            await asyncio.wait(running)
 
     async def drain(self, timeout: float) -> None:
         """Lets what runs end; cancels what has not ended after `timeout` seconds, and waits as long for that."""
@@ -146,9 +157,17 @@ class Executor:
         answering = self._answer(call, connection, result, deadline)
         if self._starter is None:
             self._starter = Starter(loop)
-        task = self._starter.start(answering, contextvars.copy_context(), call.object_name)
+        self._starting = call.object_name
+        context = contextvars.copy_context()
+        task: asyncio.Task[None] | None
+        if self._link.consumer_woken:  # it gets its turn first
+            task = loop.create_task(answering, name=call.object_name, context=context)
+        else:
+            task = self._starter.start(answering, context, call.object_name)
         if task is not None and not task.done():  # an eager task may be
-            self._running[call.call_id] = _Run(task, call, connection, result, stream, deadline)
+            run = self._running[call.call_id] = _Run(task, call, connection, result, stream, deadline)
+            if self._starting is None:
+                self._cancel(run)
 
     def _start_stream(self, method: Method, arguments: Arguments, call: Call, connection: Connection) -> None:
         """To a caller that takes no stream the items come as one list."""

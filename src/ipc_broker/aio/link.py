@@ -28,7 +28,7 @@ from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
 from .callbacks import ConnectionCallbacks
-from .direct import connect_directly
+from .direct import DirectEnd, connect_directly
 from .link_protocol import LinkProtocol
 from .transport import WRITE_CHUNK, open_connection
 
@@ -70,6 +70,8 @@ class Link:
         self.settled_at = -math.inf
         """When the others, too, have had the time to come back after a reconnect."""
         self.subscriptions: set[Ends] = set()
+        self.direct_ends: set[DirectEnd] = set()
+        """Its direct connections, also those that a worker has accepted."""
         self.background: set[asyncio.Task[None]] = set()
         """What goes on by itself, and nobody waits for."""
         self._was_forked = False
@@ -93,6 +95,8 @@ class Link:
         """What left the queue since the loop had its last turn: a publisher that never waits would not learn to pause."""
         self.urgent = False
         """Set by whoever sends next when nobody is there to send more in the same turn: it is written at once."""
+        self.consumer_woken = False
+        """Somebody who waited for an event will run next, and before the methods whose calls came behind that event."""
         self._timer: asyncio.TimerHandle | None = None
         self.next_timer = math.inf
         """When the session is asked next for deadlines that have passed."""
@@ -237,6 +241,15 @@ class Link:
                 transport.write(data)
                 at_least = 1
 
+    def wakes_consumer(self) -> None:
+        """To be called right behind what wakes it."""
+        if not self.consumer_woken:
+            self.consumer_woken = True
+            self.loop.call_soon(self._consumer_has_run)
+
+    def _consumer_has_run(self) -> None:
+        self.consumer_woken = False
+
     def arm_timer(self, deadline: float) -> None:
         """The session waits for something until `deadline`, which is earlier than `next_timer`."""
         if self._timer is not None:
@@ -295,9 +308,10 @@ class Link:
 
     def forked(self) -> None:
         self._was_forked = self.closed = True
-        connected = self._protocol.transport.get_extra_info("socket") if self._protocol is not None else None
-        if connected is not None and connected.fileno() >= 0:
-            give_up(connected.fileno())
+        ends = [self._protocol, *self.direct_ends]
+        for connected in [one.transport.get_extra_info("socket") for one in ends if one is not None]:
+            if connected is not None and connected.fileno() >= 0:
+                give_up(connected.fileno())
 
     def _drop(self) -> None:
         """Ends the connection, as if it had never been made."""

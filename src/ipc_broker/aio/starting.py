@@ -23,14 +23,16 @@ class Starter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._reserve = _Reserve(loop)
+        self._reserve: _Reserve | None = _Reserve(loop)
 
     def start(self, coroutine: Coro, context: contextvars.Context, name: str) -> asyncio.Task[None] | None:
         """The task in which it goes on; None when it has ended. It runs in `context`; nothing but exits may come out of it."""
         reserve = self._reserve
-        task = reserve.task
-        if not reserve.ready:
+        if reserve is not None and reserve.is_spent:
+            reserve = self._reserve = _Reserve(self._loop)
+        if reserve is None or not reserve.ready:
             return self._loop.create_task(coroutine, name=name, context=context)
+        task = reserve.task
         try:
             _enter_task(self._loop, task)
         except RuntimeError:  # another task is running
@@ -38,8 +40,6 @@ class Starter:
         try:
             waits_for = context.run(coroutine.send, None)
         except StopIteration:
-            if task.cancelling():  # it has cancelled itself, with its last breath
-                self._reserve = _Reserve(self._loop)
             return None
         finally:
             _leave_task(self._loop, task)
@@ -49,8 +49,10 @@ class Starter:
         return task
 
     def close(self) -> None:
-        self._reserve.ready = False
-        self._reserve.task.cancel()
+        """Leaves no task in reserve: what is started from now on gets one of its own."""
+        reserve, self._reserve = self._reserve, None
+        if reserve is not None:
+            reserve.task.cancel()
 
 
 class _Reserve:
@@ -64,9 +66,16 @@ class _Reserve:
         self._given: asyncio.Future[None] = loop.create_future()
         self.task = loop.create_task(self._run())
 
+    @property
+    def is_spent(self) -> bool:
+        """It was cancelled: by somebody who ends all tasks, or by a coroutine that took its only step as this task."""
+        return self._given.done() or self.task.done()
+
     def go_on(self, coroutine: Coro, context: contextvars.Context, waits_for: Any) -> None:
         """With a coroutine that has taken its first step, and waits for that now."""
         self._coroutine, self._context, self._waits_for = coroutine, context, waits_for
+        if _is_awaited(waits_for):
+            waits_for._asyncio_future_blocking = False  # until the task says so: others may wait for it before
         if not self._given.done():
             self._given.set_result(None)
 
@@ -81,17 +90,23 @@ class _Reserve:
             await _rest(self._coroutine, self._context, self._waits_for, error)
 
 
+def _is_awaited(waits_for: object) -> bool:
+    return getattr(waits_for, "_asyncio_future_blocking", None) is not None
+
+
 @types.coroutine
 def _rest(
     coroutine: Coro, context: contextvars.Context, waits_for: Any, error: BaseException | None
 ) -> Generator[Any, Any, None]:
     """All steps but the first. `error` comes in the place of what it waits for."""
+    if _is_awaited(waits_for):
+        if error is not None and waits_for.cancel():
+            error = None  # it comes from there, as for any task that waits for something
+        waits_for._asyncio_future_blocking = True  # as `await` had left it
     while True:
         value = None
         if error is None:
             try:
-                if waits_for is not None:
-                    waits_for._asyncio_future_blocking = True  # as `await` has left it, unless others wait for it too
                 value = yield waits_for
             except BaseException as thrown:
                 error = thrown

@@ -154,6 +154,7 @@ class Subscription:
         if self._idle:
             self._idle = False
             self._arrived.set()
+            self._link.wakes_consumer()
 
     def deliver_all(self, events: list[Event], size: int) -> None:
         self._waiting += [(event, 0) for event in events[:-1]]

@@ -5,6 +5,7 @@ Anybody on the machine can connect to one, or listen where another did: both end
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 
@@ -44,12 +45,20 @@ if sys.platform == "linux":
             raise
         return connected
 
+    def take_no_more(descriptor: int) -> None:
+        """Whoever writes there from now on is told that nothing of it was sent; what was before can still be read."""
+        with socket.socket(fileno=os.dup(descriptor)) as same:
+            same.shutdown(socket.SHUT_RD)
+
 else:
 
     def listen_for_callers(address: str) -> socket.socket:
         raise OSError("only Linux has sockets without a file")
 
     def connect_to_worker(offer: DirectOffer) -> socket.socket:
+        raise OSError("only Linux has sockets without a file")
+
+    def take_no_more(descriptor: int) -> None:
         raise OSError("only Linux has sockets without a file")
 
 

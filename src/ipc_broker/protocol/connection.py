@@ -85,7 +85,7 @@ _KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
 }
 _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Direct, Served, Goodbye),
+    Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Direct, DirectEnded, Served, Goodbye),
     Role.CLIENT: (
         Batch,
         Item,

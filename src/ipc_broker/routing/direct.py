@@ -7,7 +7,7 @@ only while nobody looks.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messages import Direct, DirectEnded, DirectOffer, Served
 from ..protocol.encodings import MSGPACK
@@ -23,16 +23,23 @@ class _Path(NamedTuple):
     object_name: str
 
 
-class Directs:
-    """All paths that were admitted."""
+MOST_SERVED = 2**32
+"""Calls that are believed of one message: sums of more would be no numbers any more that can be sent."""
 
-    __slots__ = ("_paths", "_router", "allowed")
+
+class Directs:
+    """All paths that were admitted, as long as both ends are there and the object is served as it was."""
+
+    __slots__ = ("_of_object", "_of_peer", "_router", "allowed", "leaving")
 
     def __init__(self, router: Router) -> None:
         self.allowed = True
         """By the configuration."""
         self._router = router
-        self._paths: dict[Peer, set[_Path]] = {}  # of both ends
+        self._of_peer: dict[Peer, set[_Path]] = {}  # at either end
+        self._of_object: dict[str, set[_Path]] = {}
+        self.leaving: set[Peer] = set()
+        """Workers that were told to take no more, and have not said yet that all that they had is answered."""
 
     def offer(self, caller: Peer, object_name: str) -> DirectOffer | None:
         """Where the object's worker can be called directly, by this caller and now."""
@@ -48,8 +55,9 @@ class Directs:
             caller.connection.send(DirectEnded(wish.address, refused=True))
             return
         path = _Path(caller, worker, wish.object_name)
+        self._of_object.setdefault(wish.object_name, set()).add(path)
         for end in (caller, worker):
-            self._paths.setdefault(end, set()).add(path)
+            self._of_peer.setdefault(end, set()).add(path)
         self._router.calls.introduce(caller, worker)
         worker.connection.send(Direct(wish.object_name, wish.address, caller.prefix, caller.credentials.pid or 0))
 
@@ -61,32 +69,69 @@ class Directs:
         if self._router.observers or self._router.stopping:
             return None
         worker = registration.peer
-        suits = worker.direct_address and worker is not caller and _may(caller) and _may(worker)
+        told_of_callers = "caller" in worker.features  # and of those who are gone
+        suits = worker.direct_address and told_of_callers and worker is not caller and _may(caller) and _may(worker)
         return worker if suits else None
 
     def served(self, worker: Peer, message: Served, frame: bytes, now: float) -> None:
-        totals = self._router.totals
-        totals.calls += message.calls
-        totals.results += max(message.calls - message.errors, 0)
-        totals.errors += message.errors
+        if worker.direct_address and _may(worker):
+            totals = self._router.totals
+            calls = min(message.calls, MOST_SERVED)
+            errors = min(message.errors, calls)
+            totals.calls += calls
+            totals.results += calls - errors
+            totals.errors += errors
+
+    def ended(self, worker: Peer, message: DirectEnded, frame: bytes, now: float) -> None:
+        """It has answered all that it was called for directly."""
+        self.leaving.discard(worker)
+
+    def name_changed(self, object_name: str) -> None:
+        """Somebody serves the object, or serves it no more, or otherwise. To be called after every such change."""
+        ended = {path.worker for path in self._of_object.get(object_name, ()) if not self._holds(path)}
+        for path in [path for worker in ended for path in self._of_peer[worker] if path.worker is worker]:
+            self._forget(path)
+        self._end(ended)
+
+    def _holds(self, path: _Path) -> bool:
+        return self._worker_for(path.caller, path.object_name) is path.worker
 
     def end_all(self) -> None:
         """From now on all calls come by here."""
-        paths, self._paths = self._paths, {}
-        for worker in {path.worker for of_one in paths.values() for path in of_one}:
+        workers = {path.worker for paths in self._of_object.values() for path in paths}
+        self._of_object.clear()
+        self._of_peer.clear()
+        self._end(workers)
+
+    def _end(self, workers: set[Peer]) -> None:
+        for worker in sorted(workers, key=lambda worker: worker.id):
+            self.leaving.add(worker)
             worker.connection.send(DirectEnded())
 
     def of(self, object_name: str) -> int:
-        """How many callers call the object directly."""
-        return len({path for of_one in self._paths.values() for path in of_one if path.object_name == object_name})
+        """How many callers call the object directly, or did and may again."""
+        return len(self._of_object.get(object_name, ()))
 
     def peer_gone(self, peer: Peer) -> None:
         """May be called again. Its callers learn it; its workers do by `CallerGone`."""
-        for path in self._paths.pop(peer, ()):
-            other = path.caller if path.worker is peer else path.worker
-            self._paths.get(other, set()).discard(path)
+        self.leaving.discard(peer)
+        for path in list(self._of_peer.get(peer, ())):
+            self._forget(path)
             if path.worker is peer:
                 path.caller.connection.send(DirectEnded(peer.direct_address))
+
+    def _forget(self, path: _Path) -> None:
+        _discard(self._of_object, path.object_name, path)
+        for end in (path.caller, path.worker):
+            _discard(self._of_peer, end, path)
+
+
+def _discard(paths: dict[Any, set[_Path]], key: object, path: _Path) -> None:
+    left = paths.get(key)
+    if left is not None:
+        left.discard(path)
+        if not left:
+            del paths[key]
 
 
 def _may(peer: Peer) -> bool:

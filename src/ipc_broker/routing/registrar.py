@@ -52,6 +52,7 @@ class Registrar:
             observer.noted("registered", peer, now, object_name=name)
         if registration.name.service is not None:
             registration.name.service.registered(now)
+        router.directs.name_changed(name)
         router.calls.give_waiting(registration.name, now)
 
     def _refusal_of(self, peer: Peer, wish: RegisterObject) -> tuple[str, str] | None:
@@ -123,6 +124,7 @@ class Registrar:
                 router.events.announce("object.registered", name.object_name, now)
         if name.service is not None and not name.members:
             name.service.lost(now)
+        router.directs.name_changed(name.object_name)
         router.calls.give_waiting(name, now)
 
     def has_object(self, peer: Peer, question: HasObject, frame: bytes, now: float) -> None:

@@ -23,6 +23,7 @@ from ..messages import (
     Cancel,
     Credit,
     Direct,
+    DirectEnded,
     Error,
     EventCredit,
     Goodbye,
@@ -127,6 +128,7 @@ class Router:
             RegisterObject: self.registrar.register_object,
             RegisterService: self.registrar.register_service,
             Direct: self.directs.begin,
+            DirectEnded: self.directs.ended,
             Served: self.directs.served,
             Pong: self._pong,
             Goodbye: self._goodbye,
@@ -232,6 +234,12 @@ class Router:
         for peer in self.peers:
             if not peer.is_seed:
                 peer.connection.send(Goodbye(reason))
+        self.directs.end_all()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are in flight, also those of which only their workers know."""
+        return bool(self.calls.in_flight or self.directs.leaving)
 
     def close(self, now: float) -> None:
         """The broker ends: each call that is still in flight ends with an error, then all connections, without events."""

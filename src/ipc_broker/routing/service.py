@@ -123,6 +123,7 @@ class Service:
         self.name = self._router.names.keep(definition.object)
         self.name.service = self
         self.name.settle()
+        self._router.directs.name_changed(definition.object)  # it is to see each call
         if self.name.members:
             self.registered(now)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
@@ -86,7 +86,7 @@ class Calls:
         if path is None:
             self.pending.add(call_id, reply, object_name, method, now, timeout, credit > 0)
             if directs.agreed:
-                directs.through_broker(call_id)
+                directs.through_broker(call_id, object_name)
         else:
             path.in_flight += 1
             self.pending.add(call_id, reply, object_name, method, now, timeout, False, path, frame)
@@ -108,20 +108,22 @@ class Calls:
         if call_id in self.pending.waiting and connection is not None:
             connection.send(Credit(call_id, size))
 
-    def connection_lost(self, reason: str, unsent: Container[str]) -> None:
+    def connection_lost(self, reason: str, unsent: set[str]) -> None:
         """`unsent` are the ids of those that were surely not sent."""
-        self.pending.lose(reason, unsent)
-        self.directs.connection_lost()
+        unsent_directly = self.directs.connection_lost()
+        self.pending.lose(reason, unsent_directly | unsent)
 
     # What arrives
 
     def result(self, result: Result, size: int) -> None:
         call = self.pending.take(result.call_id)
-        self.directs.answered(result.call_id)
         if call is None:
             if not self._session.hello_answered(result.call_id, result.value):
                 self.late_answers += 1
-        elif not call.reply.done():
+            return
+        if self.directs.agreed:
+            self.directs.answered(result.call_id, call.object_name)
+        if not call.reply.done():
             call.reply.set_result(STREAM_ENDED if result.ended and call.streams else result.value)
 
     def item(self, item: Item, size: int) -> None:
@@ -134,7 +136,6 @@ class Calls:
 
     def error(self, call_id: str, error: Error) -> None:
         call = self.pending.take(call_id)
-        self.directs.answered(call_id)
         if call is None:
             if not self._session.hello_failed(call_id, error):
                 self.late_answers += 1

@@ -1,22 +1,24 @@
 """Calls that go to their worker without the broker on their way.
 
 A client that calls an object often asks the broker, which may name the worker's own address (`rob.direct`). The shell connects
-there, and the calls of that object go over this connection from then on; all else, and whatever the connection does not take,
-goes through the broker as before. The broker can end it at any time: the worker then sends calls back undone (code
+there; when the worker has let the connection in, the calls of that object go over it, and all else, and whatever the connection
+does not take, through the broker as before. The broker can end it at any time: the worker then sends calls back undone (code
 `indirect`), and they go through the broker, each with the id that it has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import MsgspecError, Raw
 
-from ..errors import IPCError, WorkerLost
+from ..errors import ConnectionLost, IPCError, TooLarge, WorkerLost
 from ..messages import Call, Direct, DirectEnded, DirectOffer, Error, Result
 from ..protocol.codec import Codec
 from ..protocol.connection import Connection, Role
+from ..protocol.payload import Unsendable
 from .names import BROKER_OBJECT
 from .replies import PendingCall
 
@@ -37,7 +39,10 @@ MOST_QUEUED = 1024 * 1024
 """Bytes that wait for the worker to read them; likewise."""
 
 MOST_OBJECTS = 256
-"""Objects whose calls are counted, or go directly."""
+"""Objects whose calls are counted."""
+
+MOST_PATHS = 64
+"""Direct connections: each takes a descriptor here and one of its worker, and programs have 1,024 unless they ask for more."""
 
 SENT_BACK = frozenset({"indirect", "no_such_object"})
 """Errors of a worker that has not begun the call: the broker knows better where it goes."""
@@ -46,7 +51,9 @@ SENT_BACK = frozenset({"indirect", "no_such_object"})
 class Path:
     """One direct connection, for the calls of one object. `close` is the shell's: it ends the connection."""
 
-    __slots__ = ("address", "close", "connection", "in_flight", "is_open", "object_name")
+    __slots__ = (
+        "address", "barrier", "behind", "close", "connection", "in_flight", "is_new", "is_open", "object_name", "published",
+    )  # fmt: skip
 
     def __init__(self, object_name: str, address: str, connection: Connection, close: Callable[[], None]) -> None:
         self.object_name = object_name
@@ -54,13 +61,20 @@ class Path:
         self.connection = connection
         self.close = close
         self.in_flight = 0
-        self.is_open = True
+        self.is_new = True
+        """The worker has not let it in yet."""
+        self.is_open = False
         """New calls may go this way."""
+        self.published = 0
+        """How many of our events have surely reached the worker, if they are for it, before what comes this way."""
+        self.barrier = ""
+        """The call that was sent through the broker, behind some more: the worker's answer tells that those are there."""
+        self.behind = 0
 
     @property
     def is_done(self) -> bool:
         """Whether the shell may close it."""
-        return not self.is_open and not self.in_flight
+        return not (self.is_open or self.is_new or self.in_flight)
 
 
 class Directs:
@@ -72,19 +86,18 @@ class Directs:
         self._session = session
         self._calls = calls
         self._counts: dict[str, int] = {}
-        self._paths: dict[str, Path] = {}
+        self._paths: dict[str, Path] = {}  # those that are open, by their objects
+        self._connected: set[Path] = set()  # also those that are new, and those that have to answer something still
         self.most_in_flight = MOST_IN_FLIGHT
         """Over each path."""
         self.agreed = False
         """With the broker of this connection."""
         self.published = 0
-        """Events; a direct call would come before those of which it is not known that they are routed."""
-        self._routed = 0
-        self._barrier = ""  # the call that was sent behind them, so that its answer tells it
-        self._behind = 0  # how many events
+        """Events; a direct call would come before those of which it is not known that they have reached its worker."""
         self._handlers: dict[type, Callable[[Path, Any], None]] = {
             Result: self._result,
             Error: self._error,
+            Direct: self._let_in,
             DirectEnded: self._worker_ends,
         }
 
@@ -95,7 +108,7 @@ class Directs:
         path = self._paths.get(object_name)
         if path is not None:
             if (
-                self.published != self._routed
+                self.published != path.published
                 or path.in_flight >= self.most_in_flight
                 or path.connection.queued > MOST_QUEUED
             ):
@@ -113,22 +126,27 @@ class Directs:
         """The path that a call in flight took."""
         return self._calls.pending.waiting[call_id].path if self._paths else None
 
-    def through_broker(self, call_id: str) -> None:
+    def through_broker(self, call_id: str, object_name: str) -> None:
         """A call goes out there, behind all events."""
-        if not self._barrier and self.published != self._routed:
-            self._barrier, self._behind = call_id, self.published
+        path = self._paths.get(object_name)
+        if path is not None and path.published != self.published and path.barrier not in self._calls.pending.waiting:
+            path.barrier, path.behind = call_id, self.published
 
-    def answered(self, call_id: str) -> None:
-        if call_id == self._barrier:
-            self._barrier, self._routed = "", self._behind
+    def answered(self, call_id: str, object_name: str) -> None:
+        """Through the broker, and not by it."""
+        path = self._paths.get(object_name)
+        if path is not None and path.barrier == call_id:
+            path.published = path.behind
 
     def _ask(self, object_name: str) -> None:
         session = self._session
-        offered = _Offered(self, object_name, session.codec)
-        session.ask_broker("direct", {"object_name": object_name}, offered, 0.0)
+        self._counts[object_name] = ASK_AFTER - ASK_AGAIN
+        if len(self._connected) < MOST_PATHS:
+            with suppress(Unsendable, TooLarge):  # of a name that cannot be sent: its call, which is next, says so
+                reply = _Offered(self, object_name, session.codec)
+                session.ask_broker("direct", {"object_name": object_name}, reply, 0.0)
 
     def offered(self, object_name: str, offer: DirectOffer | None) -> None:
-        self._counts[object_name] = ASK_AFTER - ASK_AGAIN
         if offer is not None and self.on_offer is not None:
             self.on_offer(object_name, offer)
 
@@ -144,16 +162,14 @@ class Directs:
             return None
         connection = Connection(Role.CLIENT, wake, wake_every=wake_every)
         connection.extend(welcome.encoding, welcome.max_frame, broker.max_frame)
-        return Path(object_name, offer.address, connection, close)
+        path = Path(object_name, offer.address, connection, close)
+        self._connected.add(path)
+        return path
 
     def begin(self, path: Path) -> None:
-        """From now on calls go this way. The worker waits for what it is told through the broker, behind earlier calls."""
-        session = self._session
-        assert session.welcome is not None
-        assert session.connection is not None
-        self._paths[path.object_name] = path
-        session.connection.send(Direct(path.object_name, path.address))
-        path.connection.send(Direct(path.object_name, path.address, session.welcome.prefix))
+        """Asks the worker to let us in."""
+        prefix = self._calls.prefix
+        path.connection.send(Direct(path.object_name, path.address, prefix))
 
     def receive_data(self, path: Path, data: bytes) -> bool:
         """False: nothing more can be understood there, and it is to be closed."""
@@ -168,7 +184,8 @@ class Directs:
     def lost(self, path: Path, why: str) -> None:
         """The connection has ended. May be called again."""
         self._leave(path)
-        unsent = {one.call_id for one in path.connection.unsent() if isinstance(one, Call)}
+        self._connected.discard(path)
+        unsent = _unsent(path)
         path.connection.discard()
         for call_id, call in self._in_flight(path):
             if call_id in unsent:
@@ -178,16 +195,38 @@ class Directs:
 
     # What arrives over it
 
+    def _let_in(self, path: Path, message: Direct) -> None:
+        """From now on calls go this way. The worker waits for what it is told through the broker, behind earlier ones."""
+        session = self._session
+        if not path.is_new:
+            return
+        path.is_new = False
+        if session.connection is not None and session.ready and path.object_name not in self._paths:
+            path.is_open = True
+            path.published = self.published
+            self._paths[path.object_name] = path
+            session.connection.send(Direct(path.object_name, path.address))
+
     def _result(self, path: Path, result: Result) -> None:
-        self._calls.result(result, 0)
+        pending = self._calls.pending
+        call = pending.waiting.get(result.call_id)
+        if call is None or call.path is not path:  # which it may not answer, or nobody waits for it any more
+            self._calls.late_answers += 1
+        else:
+            pending.take(result.call_id)
+            if not call.reply.done():
+                call.reply.set_result(result.value)
 
     def _error(self, path: Path, error: Error) -> None:
-        call = self._calls.pending.waiting.get(error.call_id or "")
-        if error.call_id is not None and call is not None and error.code in SENT_BACK and call.path is path:
+        call_id = error.call_id or ""
+        call = self._calls.pending.waiting.get(call_id)
+        if call is None or call.path is not path:
+            self._calls.late_answers += 1
+        elif error.code in SENT_BACK:
             self._leave(path)
-            self._send_back(error.call_id, call)
-        elif error.call_id is not None:
-            self._calls.error(error.call_id, error)
+            self._send_back(call_id, call)
+        else:
+            self._calls.error(call_id, error)
 
     def _worker_ends(self, path: Path, message: DirectEnded) -> None:
         """It still answers what it has."""
@@ -196,39 +235,35 @@ class Directs:
     # What the broker says
 
     def ended(self, message: DirectEnded, size: int) -> None:
-        """The worker is gone or, when it was `refused`, never let us in."""
-        paths = {path for path in self._paths.values() if path.address == message.address}
-        for call_id, call in list(self._calls.pending.waiting.items()):
-            path = call.path
-            if path is None or path.address != message.address:
-                continue
-            paths.add(path)
+        """The worker is gone or, when it was `refused`, was not told of us."""
+        for path in [path for path in self._connected if path.address == message.address]:
             self._leave(path)
-            if message.refused:
-                self._send_back(call_id, call)
-            else:
-                self._lose(call_id, call, "its worker was lost")
-        for path in paths:
-            self._leave(path)
+            for call_id, call in self._in_flight(path):
+                if message.refused:
+                    self._send_back(call_id, call)
+                else:
+                    self._lose(call_id, call, "its worker was lost")
             path.close()
 
     def connection_made(self) -> None:
         """To a broker, which has answered hello."""
         self.agreed = self.on_offer is not None and self._session.supports("direct")
-        self._routed = self.published
 
-    def connection_lost(self) -> None:
-        """To the broker: whatever was in flight has ended."""
-        paths, self._paths = self._paths, {}
+    def connection_lost(self) -> set[str]:
+        """To the broker: whatever was in flight has ended. Gives the ids of those that were surely not sent."""
+        connected, self._connected = self._connected, set()
+        self._paths.clear()
         self._counts.clear()
         self.agreed = False
-        self._barrier = ""
-        for path in paths.values():
-            path.is_open = False
+        unsent: set[str] = set()
+        for path in connected:
+            unsent |= _unsent(path)
+            path.is_open = path.is_new = False
             path.close()
+        return unsent
 
     def _leave(self, path: Path) -> None:
-        path.is_open = False
+        path.is_open = path.is_new = False
         if self._paths.get(path.object_name) is path:
             del self._paths[path.object_name]
             self._counts[path.object_name] = 0
@@ -237,23 +272,31 @@ class Directs:
         return [(call_id, call) for call_id, call in self._calls.pending.waiting.items() if call.path is path]
 
     def _send_back(self, call_id: str, call: PendingCall) -> None:
-        """The call has not begun: it goes through the broker."""
+        """The call has not begun: it goes through the broker, or is made anew where there is none."""
         broker = self._session.connection
-        if call.path is not None:
-            call.path.in_flight -= 1
-        call.path = None
         if broker is not None and self._session.ready:
+            if call.path is not None:
+                call.path.in_flight -= 1
+            call.path = None
             broker.send_frame(call.frame)
         else:
-            self._lose(call_id, call, "its worker was lost", delivered="no")
+            why = f"'{call.object_name}' was not called: there is no connection to a broker"
+            self._end(call_id, call, ConnectionLost(why, object=call.object_name, method=call.method, delivered="no"))
 
-    def _lose(self, call_id: str, call: PendingCall, why: str, *, delivered: str = "maybe") -> None:
+    def _lose(self, call_id: str, call: PendingCall, why: str) -> None:
+        message = f"'{call.object_name}' will not answer '{call.method}': {why}"
+        lost = WorkerLost(message, object=call.object_name, method=call.method, delivered="maybe")
+        self._end(call_id, call, lost)
+
+    def _end(self, call_id: str, call: PendingCall, error: IPCError) -> None:
         self._calls.pending.take(call_id)
         if not call.reply.done():
-            message = f"'{call.object_name}' will not answer '{call.method}': {why}"
-            call.reply.set_exception(
-                WorkerLost(message, object=call.object_name, method=call.method, delivered=delivered)
-            )
+            call.reply.set_exception(error)
+
+
+def _unsent(path: Path) -> set[str]:
+    """The calls that wait there to be sent."""
+    return {one.call_id for one in path.connection.unsent() if isinstance(one, Call)}
 
 
 class _Offered:

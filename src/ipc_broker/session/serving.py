@@ -159,7 +159,7 @@ class Serving:
     ) -> None:
         if connection.state is _CLOSING:
             return
-        if connection is not self._connection:
+        if connection is not self._connection and code != "indirect":
             self.direct_errors += 1
         message = message.encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
         error = Error(call.call_id, call.object_name, message, code=code, type=type[:256], data=data, delivered="yes")

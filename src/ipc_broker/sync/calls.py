@@ -45,7 +45,7 @@ class Calls:
         link = self._link
         if link.closed:
             link.require_open()
-        if link.direct.offers:
+        if link.direct.unfinished:
             link.direct.connect()
         answer = Answer()
         with link.lock:

@@ -29,41 +29,87 @@ class DirectCalls:
         self._link = link
         self._directs = link.session.directs
         self._transports: dict[Path, SocketTransport] = {}
-        self.offers: dict[str, DirectOffer] = {}
-        """What the broker has named, and nobody has connected to yet."""
+        self._offers: list[tuple[str, DirectOffer]] = []
+        self._new: list[Path] = []
+        self.unfinished = False
+        """Whether `connect` has something to do: somebody was named, or was asked to let us in."""
         if AVAILABLE and link.address.scheme == "unix":
             self._directs.most_in_flight = 1
-            self._directs.on_offer = self.offers.__setitem__
+            self._directs.on_offer = self._offered
+
+    def _offered(self, object_name: str, offer: DirectOffer) -> None:
+        """With the lock held."""
+        self._offers.append((object_name, offer))
+        self.unfinished = True
 
     def connect(self) -> None:
-        """To all that were offered. Where that fails, calls go through the broker as before."""
-        link, directs = self._link, self._directs
-        while self.offers:
-            object_name, offer = self.offers.popitem()
-            try:
-                transport = SocketTransport(connect_to_worker(offer))
-            except OSError:
-                continue
-            with link.lock:
-                path = directs.open(object_name, offer, _nothing, sys.maxsize, transport.close)
-                if path is not None:
-                    self._transports[path] = transport
-                    directs.begin(path)
-            if path is None:
-                transport.close()
-        link.sender.flush_now()
+        """To all that were offered; waits for nobody. Where that fails, calls go through the broker as before."""
+        with self._link.lock:
+            self.unfinished = False
+            offers, self._offers = self._offers, []
+            new, self._new = self._new, []
+            for path in [path for path in self._transports if path.is_done]:  # they are closed already
+                del self._transports[path]
+        for path in new:
+            self._look_whether_let_in(path)
+        for object_name, offer in offers:
+            self._connect(object_name, offer)
+        self._link.sender.flush_now()
+
+    def _connect(self, object_name: str, offer: DirectOffer) -> None:
+        try:
+            transport = SocketTransport(connect_to_worker(offer))
+        except OSError:
+            return
+        with self._link.lock:
+            path = self._directs.open(object_name, offer, _nothing, sys.maxsize, transport.close)
+            if path is not None:
+                self._transports[path] = transport
+                self._directs.begin(path)
+        if path is None:
+            transport.close()
+            return
+        try:
+            transport.send(path.connection.data_to_send(), 0.0)
+        except OSError:
+            self.give_up(path)
+        else:
+            self._wait_on(path)
+
+    def _look_whether_let_in(self, path: Path) -> None:
+        transport = self._transports.get(path)
+        if transport is None:
+            return
+        try:
+            self._read(path, transport, 0.0)
+        except TimeoutError:
+            self._wait_on(path)
+        except OSError:
+            self.give_up(path)
+        else:
+            if path.is_new:
+                self._wait_on(path)
+            elif path.is_done:
+                self.give_up(path)
+
+    def _wait_on(self, path: Path) -> None:
+        with self._link.lock:
+            self._new.append(path)
+            self.unfinished = True
 
     def exchange(self, path: Path, answer: Answer, deadline: float | None) -> bool:
         """Sends the call that is queued there, and waits for its answer. False: it goes through the broker after all.
 
         Raises TimeoutError; then, as after any other exception, `give_up` is to follow.
         """
-        transport = self._transports[path]
+        transport = self._transports.get(path)
+        if transport is None:  # another thread has heard that it has ended
+            return answer.done()
         data = path.connection.data_to_send()
         try:
             transport.send(data, None if deadline is None else deadline - time.monotonic())
             while not answer.done() and path.in_flight:
-                self._read(path, transport, deadline)
+                self._wait(path, transport, deadline)
         except TimeoutError:
             raise
         except OSError as error:
@@ -75,16 +121,18 @@ class DirectCalls:
             self.give_up(path)
         return answer.done()
 
-    def _read(self, path: Path, transport: SocketTransport, deadline: float | None) -> None:
-        look_at = time.monotonic() + LOOK_EVERY
-        until = earlier(deadline, look_at)
+    def _wait(self, path: Path, transport: SocketTransport, deadline: float | None) -> None:
+        until = earlier(deadline, time.monotonic() + LOOK_EVERY)
         try:
-            data = transport.recv(until - time.monotonic())
+            self._read(path, transport, until - time.monotonic())
         except TimeoutError:
             if until == deadline:
                 raise
             self._link.turns.look(lambda: not path.in_flight)
-            return
+
+    def _read(self, path: Path, transport: SocketTransport, timeout: float) -> None:
+        """Raises TimeoutError."""
+        data = transport.recv(timeout)
         with self._link.lock:
             if not data:
                 self._lose(path, "its worker closed the connection")
