@@ -49,6 +49,7 @@ class Executor:
         self._pool: ThreadPoolExecutor | None = None
         self._starter: Starter | None = None
         self._running: dict[str, _Run] = {}  # by the id of the call
+        self._overdue: set[str] = set()  # those that were cancelled for that
         self._starting: str | None = None
         """The object whose method takes its first step; None: it was cancelled in that."""
 
@@ -107,6 +108,7 @@ class Executor:
         """Those whose time is over: their callers wait no longer, or are not able to say so."""
         for run in list(self._running.values()):
             if run.deadline is not None and run.deadline <= now and not run.task.cancelling():
+                self._overdue.add(run.call.call_id)
                 self._cancel(run)
 
     def add_credit(self, call_id: str, size: int) -> None:
@@ -124,6 +126,7 @@ class Executor:
             if inspect.iscoroutine(run.result):
                 run.result.close()
             self._cancelled(run.call, run.connection)
+            self._overdue.discard(run.call.call_id)
 
     async def wait_for_direct(self) -> None:
         """Until the calls have ended that came directly and run now."""
@@ -216,6 +219,7 @@ class Executor:
             run = self._running.get(call.call_id)
             if run is not None and run.call is call:
                 del self._running[call.call_id]
+                self._overdue.discard(call.call_id)
 
     def _enter(self, call: Call) -> None:
         deadline = self._link.loop.time() + call.timeout_ms / 1000 if call.timeout_ms else None
@@ -245,7 +249,11 @@ class Executor:
         return value
 
     def _cancelled(self, call: Call, connection: Connection) -> None:
-        self._serving.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
+        if call.call_id in self._overdue:  # its caller may learn it from here first, if it was stopped meanwhile
+            message = f"'{call.object_name}' did not answer '{call.method}' within {call.timeout_ms / 1000:g} s"
+            self._serving.fail(call, connection, "deadline_exceeded", message)
+        else:
+            self._serving.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
 
     def _raised(self, call: Call, connection: Connection, error: BaseException) -> None:
         if isinstance(error, ItemTooLarge):
