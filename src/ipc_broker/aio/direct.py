@@ -31,6 +31,7 @@ class DirectEnd(asyncio.Protocol):
 
     def __init__(self, link: Link) -> None:
         self.link = link
+        self.gone: asyncio.Future[None] = link.loop.create_future()
         self._flush_scheduled = False
         self._takes = True
 
@@ -41,6 +42,8 @@ class DirectEnd(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.link.direct_ends.discard(self)
+        if not self.gone.done():
+            self.gone.set_result(None)
 
     def wake(self) -> None:
         """The connection has something to write."""
@@ -127,4 +130,8 @@ def connect_directly(link: Link, object_name: str, offer: DirectOffer) -> None:
 
 
 async def _connect(link: Link, object_name: str, offer: DirectOffer, connected: socket.socket) -> None:
-    await link.loop.create_unix_connection(lambda: DirectLink(link, object_name, offer), sock=connected)
+    try:
+        await link.loop.create_unix_connection(lambda: DirectLink(link, object_name, offer), sock=connected)
+    except BaseException:  # the client is closed, say
+        connected.close()
+        raise

@@ -88,6 +88,11 @@ class DirectServer:
             self._ending.cancel()
         self.drop_all()
 
+    async def wait_closed(self) -> None:
+        """After `close`: until those who were accepted last have been turned away."""
+        if self._acceptor is not None:
+            await self._acceptor.wait_closed()
+
     # What the broker says
 
     def admit(self, direct: Direct) -> None:
@@ -176,7 +181,6 @@ class DirectCaller(DirectEnd):
         self.object_name = ""
         self.named_by = math.inf
         """When it has to be named."""
-        self.gone: asyncio.Future[None] = server.link.loop.create_future()
         self._server = server
         self._pid: int | None = None
         self._admitted = False
@@ -294,5 +298,3 @@ class DirectCaller(DirectEnd):
         self.connection.close()  # the answers of what still runs are dropped
         self._server.left(self)
         self._server.executor.cancel_of(self.connection)
-        if not self.gone.done():
-            self.gone.set_result(None)

@@ -283,9 +283,11 @@ class Link:
         self._writable.set()
         if self._timer is not None:
             self._timer.cancel()
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
-            await asyncio.wait([self._reconnecting])
+        unwanted = [task for task in (self._reconnecting, *self.background) if task is not None]
+        for task in unwanted:
+            task.cancel()
+        if unwanted:
+            await asyncio.wait(unwanted)
         protocol = self._protocol
         if protocol is not None:
             goodbye = self.session.say_goodbye()
@@ -304,6 +306,8 @@ class Link:
             except TimeoutError:
                 protocol.transport.abort()
                 await protocol.ended.wait()
+        if self.direct_ends:  # they are being closed, too
+            await asyncio.wait([end.gone for end in self.direct_ends])
         await self._callbacks.drain(CLOSE_TIMEOUT)
 
     def forked(self) -> None:

@@ -240,6 +240,8 @@ class Worker:
             if self._direct is not None:
                 self._direct.close()
             await link.close()
+            if self._direct is not None:
+                await self._direct.wait_closed()
 
     # What the session tells
 

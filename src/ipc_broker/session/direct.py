@@ -44,6 +44,9 @@ MOST_OBJECTS = 256
 MOST_PATHS = 64
 """Direct connections: each takes a descriptor here and one of its worker, and programs have 1,024 unless they ask for more."""
 
+_ASKED = -(2**62)
+"""Calls that were counted of an object while the answer is to come."""
+
 SENT_BACK = frozenset({"indirect", "no_such_object"})
 """Errors of a worker that has not begun the call: the broker knows better where it goes."""
 
@@ -145,8 +148,10 @@ class Directs:
             with suppress(Unsendable, TooLarge):  # of a name that cannot be sent: its call, which is next, says so
                 reply = _Offered(self, object_name, session.codec)
                 session.ask_broker("direct", {"object_name": object_name}, reply, 0.0)
+                self._counts[object_name] = _ASKED
 
     def offered(self, object_name: str, offer: DirectOffer | None) -> None:
+        self._counts[object_name] = ASK_AFTER - ASK_AGAIN
         if offer is not None and self.on_offer is not None:
             self.on_offer(object_name, offer)
 

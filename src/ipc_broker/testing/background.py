@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import shutil
@@ -74,7 +75,8 @@ class BackgroundBroker:
         thread, loop = self._thread, self._loop
         assert thread is not None
         if loop is not None and not self._ended.done():
-            loop.call_soon_threadsafe(self._closing.set)
+            with contextlib.suppress(RuntimeError):  # it dies in this very moment, as is said below
+                loop.call_soon_threadsafe(self._closing.set)
         thread.join(PATIENCE)
         self._remove_place()
         if thread.is_alive():
