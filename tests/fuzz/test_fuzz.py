@@ -44,7 +44,7 @@ def test_nothing_that_is_sent_or_typed_does_harm() -> None:
     kinds = set(outcome.coverage.messages)
     assert kinds >= {"Invalid", "Call", "Result", "Error", "Item", "Subscribe", "Publish", "RegisterObject", "Cancel"}
     assert kinds >= {"Credit", "EventCredit", "Event", "Subscribed", "Registered", "Pause", "Caller", "Goodbye"}
-    assert len(outcome.coverage.inputs) == 4 + 4 + 3 + 2
+    assert len(outcome.coverage.inputs) == 4 + 5 + 3 + 2
     assert set(outcome.coverage.standings) == set(PRINCIPALS)
 
 
