@@ -91,7 +91,8 @@ def test_callers_of_a_killed_broker_learn_it_and_go_on_with_the_next(local_addre
             worker.wait_for_line("registered", PATIENCE)
             with direct_call(local_address, worker) as calling:
                 broker.kill()
-                assert isinstance(calling.error(), errors.ConnectionLost)
+                # The worker lets its callers go when it hears of it, which may be before they do.
+                assert isinstance(calling.error(), errors.ConnectionLost | errors.WorkerLost)
         with broker_at(local_address), connect(local_address) as client:
             client.wait_for("math", PATIENCE)
             go_direct(client, "math", "add", [1, 2])
