@@ -53,7 +53,10 @@ class Interface(Struct, frozen=True, omit_defaults=True):
 
 
 class Owner(Struct, frozen=True, omit_defaults=True):
-    """One connection that serves an object. `state` is "serving", or "standby" while another one does."""
+    """One connection that serves an object. `state` is "serving", or "standby" while another one does.
+
+    `direct` counts the callers whose calls of the object may go to it without the broker between.
+    """
 
     name: str = ""
     pid: int | None = None
@@ -62,6 +65,7 @@ class Owner(Struct, frozen=True, omit_defaults=True):
     state: str = "serving"
     concurrency: int = 0
     running: int = 0
+    direct: int = 0
 
 
 class ServedObject(Struct, frozen=True, omit_defaults=True):

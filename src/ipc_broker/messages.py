@@ -242,8 +242,9 @@ class CallerGone(Struct, frozen=True, gc=False):
 class Direct(Struct, frozen=True, gc=False, omit_defaults=True):
     """The calls of this object come over a connection of their own from now on, to the worker at this address.
 
-    Caller to broker; with the caller's `prefix` and `pid`, which it has proven, from there to the worker that serves the object;
-    and with the `prefix` the first message of that connection, to the worker, which begins with its calls when it has both.
+    With the caller's `prefix` it is the first message of that connection, which the worker sends back when it has room; then it
+    goes from the caller to the broker, and with `prefix` and `pid`, which the caller has proven, from there to the worker, which
+    begins with the calls when it has both.
     """
 
     object_name: Name
@@ -255,8 +256,8 @@ class Direct(Struct, frozen=True, gc=False, omit_defaults=True):
 class DirectEnded(Struct, frozen=True, gc=False, omit_defaults=True):
     """From the broker to a caller: the worker at this address is gone or, `refused`, was not told of it.
 
-    To a worker, without an address: no call comes directly any more, and whatever does is to be sent back. From a worker, over
-    the direct connection: it goes, and answers what it has.
+    To a worker, without an address: no call comes directly any more, and whatever does is to be sent back; from there to the
+    broker: all that came is answered. From a worker, over the direct connection: it goes, and answers what it has.
     """
 
     address: Name = ""

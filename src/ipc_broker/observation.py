@@ -191,7 +191,8 @@ class Departure(Struct, frozen=True):
 
 class Inspection(Struct, frozen=True):
     """The answer of `rob.inspect`: what is stuck, who is slow, who has gone. The oldest calls and the last departures, at most
-    `MOST_LISTED` of each; `calls_total` is of all in flight.
+    `MOST_LISTED` of each; `calls_total` is of all in flight but those that go directly to their workers, as those of `direct`
+    callers may.
     """
 
     time: float
@@ -202,6 +203,7 @@ class Inspection(Struct, frozen=True):
     connections: list[ConnectionState]
     """Those for which something waits to be written."""
     departures: list[Departure]
+    direct: int = 0
 
 
 class TopicState(Struct, frozen=True, omit_defaults=True):

@@ -237,20 +237,23 @@ async def test_a_worker_ends_calls_whose_time_is_over_once(address: str, monkeyp
         assert MSGPACK.decode_any(result.value) == 1
 
 
-async def test_a_call_whose_time_is_over_ends_with_that_reason(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that was stopped meanwhile hears of it before it looks at its own clock."""
+async def test_a_call_whose_time_is_over_says_so_whoever_counts_first(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller counts in steps: the worker's word may be there before."""
     monkeypatch.setattr(direct_server, "REPORT_EVERY", 0.01)
-
-    class Slow:
-        async def work(self) -> None:
-            await asyncio.Event().wait()
-
-    async with broker_at(address), serving(address, it=Slow()) as worker, RawCaller.of(worker) as caller:
+    gate = Gate()
+    async with broker_at(address), serving(address, it=gate) as worker, RawCaller.of(worker) as caller:
         await let_in(worker, caller)
-        caller.send(call_of("77.1", "work", timeout_ms=1))
+        caller.send(call_of("77.1", "wait", timeout_ms=1), call_of("77.2", "wait", timeout_ms=3_600_000))
         [error] = await caller.read()
         assert isinstance(error, Error)
-        assert (error.code, error.message) == ("deadline_exceeded", "'it' did not answer 'work' within 0.001 s")
+        assert (error.call_id, error.code) == ("77.1", "deadline_exceeded")
+        assert error.message == "'it' did not answer 'wait' within 0.001 s"
+        caller.send(Cancel("77.2"))
+        [error] = await caller.read()
+        assert isinstance(error, Error)
+        assert (error.call_id, error.code) == ("77.2", "cancelled")
 
 
 async def test_a_caller_that_reads_nothing_is_not_read_from_for_long(address: str) -> None:

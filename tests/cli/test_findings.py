@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from msgspec import structs
+
 from ipc_broker.cli.findings import findings_of, summary
 from ipc_broker.observation import (
     CallState,
@@ -44,6 +46,9 @@ def test_nothing_is_stuck() -> None:
     nothing = inspected()
     assert texts(nothing) == []
     assert summary(nothing) == "Nothing is stuck: no call is in flight; every subscriber keeps up."
+    unseen = structs.replace(nothing, direct=2)
+    expected = "no call is in flight (but for what 2 callers may call without the broker between)"
+    assert summary(unseen) == f"Nothing is stuck: {expected}; every subscriber keeps up."
     quick = inspected([call("at its worker", 0.012), call("at its worker", 0.001)])
     assert texts(quick) == []
     assert summary(quick) == ("Nothing is stuck: 2 calls in flight, the oldest for 12 ms; every subscriber keeps up.")

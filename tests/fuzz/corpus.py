@@ -16,18 +16,18 @@ import msgspec
 from ipc_broker.messages import Hello, Message, Welcome
 from ipc_broker.observation import Watch
 from ipc_broker.protocol.batching import MOST_TAKEN
-from ipc_broker.routing.driver import Clear, Describe, ListObjects, SetWill, Topics, Unregister, Unsubscribe
+from ipc_broker.routing.driver import Clear, Describe, DirectPath, ListObjects, SetWill, Topics, Unregister, Unsubscribe
 from tests.fuzz.wire import Map, Tree, tree_of
 from tests.seed.frames import golden
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Message)}
 BY_BROKER: tuple[str, ...] = (
     *("Result", "Call", "Event", "Error", "HasObjectResult", "Subscribed", "Registered", "Item", "Credit", "Cancel"),
-    *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Ping", "Goodbye", "Batch"),
+    *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Ping", "Direct", "DirectEnded", "Goodbye", "Batch"),
 )
 TO_BROKER: tuple[str, ...] = (
     *("Call", "Result", "Publish", "Error", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "Item"),
-    *("Credit", "EventCredit", "Cancel", "Pong", "Goodbye", "Batch"),
+    *("Credit", "EventCredit", "Cancel", "Pong", "Direct", "DirectEnded", "Served", "Goodbye", "Batch"),
 )
 
 ROB: dict[str, type | None] = {
@@ -39,6 +39,7 @@ ROB: dict[str, type | None] = {
     "unsubscribe": Unsubscribe,
     "setWill": SetWill,
     "clear": Clear,
+    "direct": DirectPath,
     "describe": Describe,
     "topics": Topics,
     "measure": None,

@@ -6,7 +6,7 @@ speak the Rust crate's protocol.
 
 from __future__ import annotations
 
-from ipc_broker.messages import Batch, Call, EventCredit, Message, Publish, RegisterObject, Result, Subscribe
+from ipc_broker.messages import Batch, Call, Direct, EventCredit, Message, Publish, RegisterObject, Result, Subscribe
 from ipc_broker.protocol.encodings import JSON, MSGPACK
 from ipc_broker.routing.driver import FEATURES
 from tests.fuzz import corpus
@@ -16,6 +16,8 @@ STATES = ("before hello", "seed", "json", "msgpack")
 GHOST, FUZZED = 7, 8
 """The ids of connections: one that was lost and can be resumed, and the one that is fuzzed."""
 MOST_CREDIT = 2**53 - 1
+DIRECT = "there"
+"""Where each of the workers takes direct calls."""
 
 
 def _scene(*, seed: bool) -> corpus.Scene:
@@ -46,6 +48,7 @@ def _scene(*, seed: bool) -> corpus.Scene:
             "session": (f"epoch-{GHOST}", "epoch-1", ""),
             "token": (TOKEN, TOKEN[:-1], "ipcb__", ""),
             "prefix": ("8.", "4."),
+            "address": (DIRECT, "elsewhere", ""),
         },
         ("add", "wait", "stream", "ping"),
         "" if seed else "8.",
@@ -63,6 +66,7 @@ def hello(encoding: str, name: str, session: str = "", token: str = "") -> Call:
         "name": name,
         "session": session,
         "token": token,
+        "direct": DIRECT,
     }
     return Call("hello", "rob", "hello", JSON.encode_payload(args))
 
@@ -84,6 +88,7 @@ def _extended(encoding: str) -> tuple[bytes, bytes]:
         Call("8.4", "single", "wait", null),
         Call("8.5", "theirs", "wait", null, timeout_ms=500, headers={"tenant": "a"}),
         Call("8.6", "old", "wait", null),
+        Direct("theirs", DIRECT),
     ]
     events: list[Message] = [
         Subscribe("sensor", "temp", id=1, credit=100_000, seen=3),
@@ -112,6 +117,7 @@ _CALLS_OF_PARTNER: list[Message] = [
     Call("4.3", "queue", "wait", MSGPACK.null),
     Call("4.4", "queue", "wait", MSGPACK.null),
     Call("4.5", "shared", "wait", MSGPACK.null, timeout_ms=700),
+    Direct("mine", DIRECT),
 ]
 _EVENTS_OF_PARTNER: list[Message] = [
     *[Publish("sensor", "temp", MSGPACK.encode_payload("y" * 150))] * 3,

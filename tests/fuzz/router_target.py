@@ -10,6 +10,7 @@ import hashlib
 from random import Random
 
 from ipc_broker.config import Limits, Quotas
+from ipc_broker.credentials import Credentials
 from ipc_broker.messages import (
     Call,
     Error,
@@ -52,6 +53,9 @@ LIMITS = Limits(
 QUOTAS = Quotas(connections=5, names=8, subscriptions=8, calls=8, queued=100_000, rate=200)
 
 
+_PROCESS = Credentials(pid=4712, uid=1000)
+
+
 class _Tokens:
     """Tokens of sessions that no input can have guessed, the same in every run."""
 
@@ -69,7 +73,7 @@ class Player:
     def __init__(
         self, router: Router, coverage: Coverage, now: float, principal: Principal | None = OWNER, refusal: str = ""
     ) -> None:
-        self.peer: Peer = router.connect(now=now, principal=principal, refusal=refusal)
+        self.peer: Peer = router.connect(_PROCESS, now, principal, refusal)
         self.peer.shell = self
         self.end = Connection(Role.CLIENT, _nothing)
         self.takes = True
@@ -367,7 +371,10 @@ class RouterTarget:
         routes = (events.subscriptions.count, events.subscriptions._patterns.count, len(events.subscriptions._literal))
         looking = (len(router.taps.watchers), len(router.observers), router.closed)
         gatekeeper = router.gatekeeper
-        standing_here = (len(router.accounts), len(gatekeeper._shown), len(gatekeeper._strangers))
+        directs = router.directs
+        assert directs.leaving <= router.peers, directs.leaving
+        paths = (len(directs._of_peer), len(directs._of_object))
+        standing_here = (len(router.accounts), len(gatekeeper._shown), len(gatekeeper._strangers), *paths)
         whole = (len(router.peers), len(router.names), calls.in_flight, calls.waiting, router.next_deadline())
         waiting = [(name, len(found.waiting), len(found.members), len(found.standby)) for name, found in _names(router)]
         return [

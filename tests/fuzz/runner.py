@@ -29,7 +29,7 @@ CHECK_EVERY = 1000
 MOST_FAULTS = 10
 """Different ones, after which a run ends."""
 
-BLOCKS_FOR_NOTHING = 1500
+BLOCKS_FOR_NOTHING = 3000
 """Of memory, which may be more at the end than at a fifth: caches of the interpreter."""
 
 

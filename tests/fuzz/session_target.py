@@ -9,21 +9,23 @@ from msgspec import Raw
 
 from ipc_broker.errors import IPCError
 from ipc_broker.events import Event, Gap
-from ipc_broker.messages import Call, Error, Invalid, Registered, Result, Subscribed, Welcome
+from ipc_broker.messages import Call, Direct, DirectOffer, Error, Invalid, Registered, Result, Subscribed, Welcome
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.encodings import ENCODINGS, JSON
 from ipc_broker.protocol.framing import SEED_MAX_FRAME
 from ipc_broker.session import Session, Settings
+from ipc_broker.session.direct import Path
 from ipc_broker.session.streams import Incoming
 from ipc_broker.session.subscriptions import ClientSubscription
 from tests.fuzz import corpus, inputs
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.inputs import Input
 
-STATES = ("before welcome", "seed", "json", "msgpack")
+STATES = ("before welcome", "seed", "json", "msgpack", "direct")
 NOW = 1000.0
-_FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "batches")
+_FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "batches", "direct")
+_OFFER = DirectOffer("there", 4712)
 
 
 def _scene(prefix: str) -> corpus.Scene:
@@ -38,13 +40,20 @@ def _scene(prefix: str) -> corpus.Scene:
             "prefix": ("7.", "9.", ""),
             "session": ("e-7", ""),
             "features": (list(_FEATURES), ["streams"], []),
+            "address": ("there", "elsewhere", ""),
         },
         ("add", "tail"),
         "9.",
     )
 
 
-_SCENES = {"seed": _scene("n."), "json": _scene("7."), "msgpack": _scene("7."), "before welcome": _scene("n")}
+_SCENES = {
+    "seed": _scene("n."),
+    "json": _scene("7."),
+    "msgpack": _scene("7."),
+    "direct": _scene("7."),
+    "before welcome": _scene("n"),
+}
 _SETTINGS = Settings(name="client", pid=99)
 _DATA = {"a": 1, "b": 2}
 
@@ -135,6 +144,8 @@ class OneSession:
         self.sinks: list[EventSink] = []
         self.notices: list[Error | Invalid] = []
         self.broker = Connection(Role.BROKER, _nothing)
+        self.path: Path | None = None
+        session.directs.on_offer = lambda object_name, offer: None
 
     def _notice(self, notice: Error | Invalid) -> None:
         self.notices.append(notice)
@@ -195,6 +206,30 @@ class OneSession:
         self.subscribe("sensor", "temp")
         session.serving.expose("calc", "exclusive", 0)
 
+    def call_directly(self) -> None:
+        """Calls of `direct` go over a connection of their own."""
+        session = self.session
+        path = session.directs.open("direct", _OFFER, _nothing, 1, self._close_path)
+        assert path is not None
+        self.path = path
+        session.directs.begin(path)
+        session.directs.receive_data(path, session.codec.encode(Direct("direct", _OFFER.address)))
+        for timeout in (None, 5.0, 0.2):
+            session.call("direct", "add", session.codec.null, self.reply(), NOW, timeout)
+        assert path.in_flight == 3
+
+    def hear_worker(self, piece: bytes) -> None:
+        """As a shell does, which closes what makes no sense."""
+        path = self.path
+        if path is not None and (not self.session.directs.receive_data(path, piece) or path.is_done):
+            self._close_path()
+
+    def _close_path(self) -> None:
+        path, self.path = self.path, None
+        if path is not None:
+            self.session.directs.lost(path, "it was closed")
+            assert not path.in_flight
+
     def sent(self) -> list[Any]:
         """What the session has sent since the last time; a good broker understands all of it."""
         messages = []
@@ -208,6 +243,7 @@ class OneSession:
         assert all(reply.done() for reply in self.replies), "not everybody was told that the connection is lost"
         assert all(stream.ended for stream in self.streams), "a stream goes on without a connection"
         assert not self.session.calls_in_flight
+        assert not self.session.directs._connected
         assert self.session.next_deadline() is None
         assert not self.session._questions._asked
 
@@ -228,7 +264,7 @@ class SessionTarget:
         opening = []
         if state == "before welcome":
             opening = [corpus.welcome(rng, scene, HELLO_AGAIN), corpus.message(rng, scene, "Error")]
-        encoding = "msgpack" if state == "msgpack" else "json"
+        encoding = "msgpack" if state in ("msgpack", "direct") else "json"
         return inputs.make(number, f"session, {state}", rng, scene, encoding, opening)
 
     def play(self, given: Input) -> None:
@@ -244,12 +280,17 @@ class SessionTarget:
             session._calls._last_id = 20
             assert one.connect() == HELLO_AGAIN
         else:
-            one.open(state)
+            one.open("msgpack" if state == "direct" else state)
             one.open_everything()
+            if session.welcome is not None:
+                one.call_directly()
             one.sent()
         with self.coverage.fuzzing():
             for piece in given.pieces:
-                session.receive_data(piece)
+                if state == "direct":
+                    one.hear_worker(piece)
+                else:
+                    session.receive_data(piece)
                 session.data_to_send()
         for notice in one.notices:
             if isinstance(notice, Error):
@@ -264,7 +305,7 @@ class SessionTarget:
         session.data_to_send()
         fatal = any(isinstance(notice, Invalid) and notice.fatal for notice in one.notices)
         takes_calls = session.ready and session.welcome is not None and session.welcome.max_frame >= SEED_MAX_FRAME
-        if takes_calls and not fatal and inputs.is_whole(given.pieces):
+        if takes_calls and not fatal and (state == "direct" or inputs.is_whole(given.pieces)):
             self._ask_again(one)
         self.coverage.ends["closed" if fatal else "stayed"] += 1
         one.lose()

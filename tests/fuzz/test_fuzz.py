@@ -54,7 +54,7 @@ def test_nothing_that_is_sent_or_typed_does_harm() -> None:
         "Goodbye",
         "Batch",
     }
-    assert len(outcome.coverage.inputs) == 4 + 4 + 3 + 2
+    assert len(outcome.coverage.inputs) == 4 + 5 + 3 + 2
     assert set(outcome.coverage.standings) == set(PRINCIPALS)
 
 

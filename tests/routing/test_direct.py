@@ -316,7 +316,24 @@ def test_nor_does_it_wait_for_one_that_is_lost() -> None:
     assert not bus.router.is_busy
 
 
-# What is counted
+# What is told and counted
+
+
+def test_how_many_callers_may_call_directly_is_told() -> None:
+    bus = Bus()
+    caller, worker = directed(bus)
+    another = Process(bus)
+    another.begin()
+    asker = Process(bus)
+    asker.send(
+        call(f"{asker.prefix}d", "rob", "describe", {"object": "it"}), call(f"{asker.prefix}i", "rob", "inspect")
+    )
+    described, inspected = (message["Result"]["value"] for message in asker.receive())
+    assert [owner["direct"] for owner in described["owners"]] == [2]  # type: ignore[index, union-attr, call-overload]
+    assert inspected["direct"] == 2  # type: ignore[index, call-overload]
+    caller.disconnect()
+    worker.disconnect()
+    assert bus.router.directs.callers == 0
 
 
 def test_calls_that_it_did_not_see_are_counted_as_the_worker_tells() -> None:

@@ -49,7 +49,6 @@ class Executor:
         self._pool: ThreadPoolExecutor | None = None
         self._starter: Starter | None = None
         self._running: dict[str, _Run] = {}  # by the id of the call
-        self._overdue: set[str] = set()  # those that were cancelled for that
         self._starting: str | None = None
         """The object whose method takes its first step; None: it was cancelled in that."""
 
@@ -105,11 +104,14 @@ class Executor:
                 self._cancel(run)
 
     def end_overdue(self, now: float) -> None:
-        """Those whose time is over: their callers wait no longer, or are not able to say so."""
+        """Those that came directly and whose time is over: their callers may not be able to say so, and the broker cannot."""
         for run in list(self._running.values()):
-            if run.deadline is not None and run.deadline <= now and not run.task.cancelling():
-                self._overdue.add(run.call.call_id)
+            is_over = run.deadline is not None and run.deadline <= now and self._came_directly(run.connection)
+            if is_over and not run.task.cancelling():
                 self._cancel(run)
+
+    def _came_directly(self, connection: Connection) -> bool:
+        return connection is not self._link.session.connection
 
     def add_credit(self, call_id: str, size: int) -> None:
         run = self._running.get(call_id)
@@ -125,13 +127,11 @@ class Executor:
             del self._running[run.call.call_id]
             if inspect.iscoroutine(run.result):
                 run.result.close()
-            self._cancelled(run.call, run.connection)
-            self._overdue.discard(run.call.call_id)
+            self._cancelled(run.call, run.connection, run.deadline)
 
     async def wait_for_direct(self) -> None:
         """Until the calls have ended that came directly and run now."""
-        broker = self._link.session.connection
-        running = [run.task for run in self._running.values() if run.connection is not broker]
+        running = [run.task for run in self._running.values() if self._came_directly(run.connection)]
         if running:
             await asyncio.wait(running)
 
@@ -203,7 +203,7 @@ class Executor:
             value = await result
             payload = None if value is _STREAMED else connection.codec.encode_payload(value)
         except asyncio.CancelledError:
-            self._cancelled(call, connection)
+            self._cancelled(call, connection, deadline)
         except BaseException as error:  # sys.exit in a method ends the call, not the worker
             self._raised(call, connection, error)
             if isinstance(error, KeyboardInterrupt):
@@ -219,7 +219,6 @@ class Executor:
             run = self._running.get(call.call_id)
             if run is not None and run.call is call:
                 del self._running[call.call_id]
-                self._overdue.discard(call.call_id)
 
     def _enter(self, call: Call) -> None:
         deadline = self._link.loop.time() + call.timeout_ms / 1000 if call.timeout_ms else None
@@ -248,12 +247,12 @@ class Executor:
             raise error
         return value
 
-    def _cancelled(self, call: Call, connection: Connection) -> None:
-        if call.call_id in self._overdue:  # its caller may learn it from here first, if it was stopped meanwhile
-            message = f"'{call.object_name}' did not answer '{call.method}' within {call.timeout_ms / 1000:g} s"
-            self._serving.fail(call, connection, "deadline_exceeded", message)
-        else:
-            self._serving.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
+    def _cancelled(self, call: Call, connection: Connection, deadline: float | None) -> None:
+        if deadline is not None and self._came_directly(connection) and deadline <= self._link.loop.time():
+            why = f"'{call.object_name}' did not answer '{call.method}' within {call.timeout_ms / 1000:g} s"
+            self._serving.fail(call, connection, "deadline_exceeded", why)
+            return
+        self._serving.fail(call, connection, "cancelled", f"'{call.object_name}' cancelled '{call.method}'")
 
     def _raised(self, call: Call, connection: Connection, error: BaseException) -> None:
         if isinstance(error, ItemTooLarge):

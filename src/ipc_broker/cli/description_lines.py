@@ -54,7 +54,8 @@ def _head(description: ObjectDescription) -> list[Line]:
     for owner in description.owners:
         what = "served by" if owner.state == "serving" else "stands by:"
         room = f", {owner.running} of at most {owner.concurrency} calls at once" if owner.concurrency else ""
-        lines.append([Span(f"{what} {owner_text(owner)}{room}", "dim")])
+        direct = f", {counted(owner.direct, 'caller')} may call it without the broker between" if owner.direct else ""
+        lines.append([Span(f"{what} {owner_text(owner)}{room}{direct}", "dim")])
     if description.mode != "exclusive":
         lines.append([Span(f"mode {render_line(description.mode)}", "dim")])
     if description.waiting:

@@ -51,6 +51,8 @@ def summary(inspection: Inspection) -> str:
     if inspection.calls_total:
         oldest = max((one.age for one in inspection.calls), default=0.0)
         calls = f"{counted(inspection.calls_total, 'call')} in flight, the oldest for {duration(oldest)}"
+    if inspection.direct:
+        calls += f" (but for what {counted(inspection.direct, 'caller')} may call without the broker between)"
     return f"Nothing is stuck: {calls}; every subscriber keeps up."
 
 

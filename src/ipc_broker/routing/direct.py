@@ -112,6 +112,11 @@ class Directs:
         """How many callers call the object directly, or did and may again."""
         return len(self._of_object.get(object_name, ()))
 
+    @property
+    def callers(self) -> int:
+        """How many do of any object."""
+        return len({path.caller for paths in self._of_object.values() for path in paths})
+
     def peer_gone(self, peer: Peer) -> None:
         """May be called again. Its callers learn it; its workers do by `CallerGone`."""
         self.leaving.discard(peer)

@@ -284,7 +284,7 @@ class Driver:
             hint = "; its service does not run, and a call starts it" if self._router.services.find(wish.object) else ""
             raise Refused("no_such_object", f"No such object '{wish.object}'{hint}")
         try:
-            return describe(name, codec)
+            return describe(name, codec, self._router.directs.of(name.object_name))
         except Unsendable as error:
             raise Refused("invalid_args", f"the interface of '{wish.object}' cannot be said here: {error}") from error
 

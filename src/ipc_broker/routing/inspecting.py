@@ -51,6 +51,7 @@ def inspect(router: Router, now: float) -> Inspection:
             Departure(one.peer, round(now - one.at, 3), one.reason, one.said_goodbye)
             for one in reversed(router.departures)
         ],
+        direct=router.directs.callers,
     )
 
 
@@ -163,8 +164,10 @@ def topics(router: Router, wanted: str) -> list[TopicState]:
     ]
 
 
-def describe(name: Name, codec: Codec) -> EncodedDescription:
+def describe(name: Name, codec: Codec, direct: int) -> EncodedDescription:
     """For a peer of this encoding; of several that share the name, the interface of the oldest that told one.
+
+    `direct` is how many callers may call the object directly.
 
     Raises Unsendable where that encoding cannot say it.
     """
@@ -173,13 +176,13 @@ def describe(name: Name, codec: Codec) -> EncodedDescription:
     return EncodedDescription(
         object=name.object_name,
         mode=name.members[0].mode,
-        owners=(*_owners(members, "serving"), *_owners(name.standby, "standby")),
+        owners=(*_owners(members, "serving", direct), *_owners(name.standby, "standby")),
         waiting=len(name.waiting),
         interface=UNSET if known is None else known.encoded_for(codec),
     )
 
 
-def _owners(registrations: Iterable[Registration], state: str) -> Iterator[Owner]:
+def _owners(registrations: Iterable[Registration], state: str, direct: int = 0) -> Iterator[Owner]:
     for one in registrations:
         who = one.peer.credentials
-        yield Owner(one.peer.name, who.pid, who.uid, who.address, state, one.concurrency, one.running)
+        yield Owner(one.peer.name, who.pid, who.uid, who.address, state, one.concurrency, one.running, direct)
