@@ -299,6 +299,9 @@ class Link:
             except TimeoutError:
                 protocol.transport.abort()
                 await protocol.ended.wait()
+        if self.background:  # a direct connection that is being made is closed as soon as it is
+            await asyncio.wait(self.background, timeout=CLOSE_TIMEOUT)
+        await asyncio.sleep(0)  # and all others are by then
         await self._callbacks.drain(CLOSE_TIMEOUT)
 
     def forked(self) -> None:
