@@ -510,3 +510,25 @@ async def test_a_client_over_tcp_calls_through_the_broker() -> None:
             for number in range(2 * ASK_AFTER):
                 assert await client.call("it", "back", number) == number
             assert not client.link.direct_ends
+
+
+async def test_a_burst_that_asks_more_than_once_makes_one_connection(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_direct, "ASK_AGAIN", ASK_AFTER)
+    offers: list[str] = []
+
+    def count(link: Link, object_name: str, offer: DirectOffer) -> None:
+        offers.append(object_name)
+        for _ in range(3):
+            offered(link, object_name, offer)
+
+    offered = Link._offered
+    monkeypatch.setattr(Link, "_offered", count)
+    async with broker_at(address), serving(address, it=Echo()) as worker, connect(address) as client:
+        path = await go_direct(client, "it", "back")
+        assert await asyncio.gather(*(client.call("it", "back", number) for number in range(300))) == list(range(300))
+        assert offers
+        await until(lambda: callers_of(worker) == 1)
+        assert path_of(client, "it") is path
+        assert len(client.link.direct_ends) == 1

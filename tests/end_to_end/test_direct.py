@@ -109,19 +109,22 @@ def worker_at_later(address: str) -> Iterator[Child]:
 def test_a_caller_that_is_killed_cancels_what_it_has_called(local_bus: str) -> None:
     program = (
         "import sys\n"
+        "from ipc_broker import CallError\n"
         "from ipc_broker.sync import connect\n"
         "client = connect(sys.argv[1])\n"
-        "while 'tape' not in client.link.session.directs._paths:\n"
-        "    client.call('tape', 'count', [3])\n"
-        "print('direct', flush=True)\n"
-        "client.call('tape', 'run', timeout=None)\n"
+        "while 'gate' not in client.link.session.directs._paths:\n"
+        "    try:\n"
+        "        client.call('gate', 'wait', [])\n"
+        "    except CallError:\n"
+        "        pass\n"
+        "client.call('gate', 'wait', [1], timeout=None)\n"
     )
     with worker_at(local_bus) as worker:
         before = descriptors(worker.pid)
         with Child("caller", ["-c", program, local_bus], environment()) as caller:
-            caller.wait_for_line("direct", PATIENCE)
+            worker.wait_for_line("1 calls wait", PATIENCE)
             caller.kill()
-            worker.wait_for_line("the stream was given up", PATIENCE)
+            worker.wait_for_line("a call that waited was cancelled", PATIENCE)
         until(lambda: descriptors(worker.pid) <= before + 1, "the worker holds its connection to the broker only")
 
 

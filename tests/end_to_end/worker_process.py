@@ -66,7 +66,11 @@ class Gate:
         self._waiting += 1
         if self._waiting == count:
             print(f"{count} calls wait", flush=True)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            print("a call that waited was cancelled", flush=True)
+            raise
 
 
 async def main() -> None:

@@ -430,6 +430,29 @@ def test_a_call_that_comes_back_while_the_broker_stops_is_to_be_made_anew(how: s
     assert said(path, worker) == [] or how != "unsent"
 
 
+def test_a_client_that_leaves_ends_its_direct_calls_itself() -> None:
+    peer = Peer()
+    path, _ = peer.direct()
+    _, answer = peer.call()
+    peer.directs.end_all("the client was closed")
+    assert isinstance(answer.error, ConnectionLost)
+    assert str(answer.error) == "the client was closed"
+    assert peer.closed == ["where"]
+    assert path.is_done
+    assert peer.call_often(count=2 * ASK_AFTER) == []
+
+
+def test_a_second_connection_for_an_object_is_of_no_use_before_the_first_is_let_in_or_later() -> None:
+    peer = Peer()
+    peer.offer()
+    path, _ = peer.connect()
+    assert peer.directs.open("it", OFFER, lambda: None, 1, lambda: None) is None
+    peer.tell(path, Direct("it", "where"))
+    assert peer.directs.open("it", OFFER, lambda: None, 1, lambda: None) is None
+    peer.tell(path, DirectEnded("where"))
+    assert peer.directs.open("it", OFFER, lambda: None, 1, lambda: None) is not None
+
+
 def test_a_connection_that_comes_too_late_is_of_no_use() -> None:
     peer = Peer()
     peer.direct()

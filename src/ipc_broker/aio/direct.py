@@ -98,7 +98,7 @@ class DirectLink(DirectEnd):
         super().connection_made(transport)
         path = self._directs.open(self._object_name, self._offer, self.wake, WRITE_AT_ONCE, self.transport.abort)
         if path is None:
-            self.transport.abort()
+            self.link.loop.call_soon(self.transport.abort)  # at once uvloop would forget to whom the descriptor belongs
         else:
             self._path = path
             self.connection = path.connection
@@ -132,6 +132,9 @@ def connect_directly(link: Link, object_name: str, offer: DirectOffer) -> None:
 async def _connect(link: Link, object_name: str, offer: DirectOffer, connected: socket.socket) -> None:
     try:
         await link.loop.create_unix_connection(lambda: DirectLink(link, object_name, offer), sock=connected)
+    except OSError as error:
+        connected.close()
+        logger.debug("'%s' cannot be called directly: %s", object_name, error)
     except BaseException:  # the client is closed, say
         connected.close()
         raise

@@ -143,8 +143,9 @@ class Directs:
 
     def _ask(self, object_name: str) -> None:
         session = self._session
-        self._counts[object_name] = ASK_AFTER - ASK_AGAIN
-        if len(self._connected) < MOST_PATHS:
+        if len(self._connected) >= MOST_PATHS:
+            self._counts[object_name] = ASK_AFTER - ASK_AGAIN
+        else:
             with suppress(Unsendable, TooLarge):  # of a name that cannot be sent: its call, which is next, says so
                 reply = _Offered(self, object_name, session.codec)
                 session.ask_broker("direct", {"object_name": object_name}, reply, 0.0)
@@ -163,8 +164,10 @@ class Directs:
         """It is connected to the worker: `begin` is to be called next. None: it is of no use any more."""
         session = self._session
         welcome, broker = session.welcome, session.connection
-        if welcome is None or broker is None or not session.ready or object_name in self._paths:
+        if welcome is None or broker is None or not session.ready:
             return None
+        if any(path.object_name == object_name for path in self._connected if path.is_new or path.is_open):
+            return None  # it was asked for again before the worker has let us in
         connection = Connection(Role.CLIENT, wake, wake_every=wake_every)
         connection.extend(welcome.encoding, welcome.max_frame, broker.max_frame)
         path = Path(object_name, offer.address, connection, close)
@@ -266,6 +269,16 @@ class Directs:
             path.is_open = path.is_new = False
             path.close()
         return unsent
+
+    def end_all(self, reason: str) -> None:
+        """We are about to leave the broker, which tells the workers: they must not seem to be lost."""
+        self.agreed = False
+        for path in list(self._connected):
+            self._leave(path)
+            for call_id, call in self._in_flight(path):
+                lost = ConnectionLost(reason, object=call.object_name, method=call.method, delivered="maybe")
+                self._end(call_id, call, lost)
+            path.close()
 
     def _leave(self, path: Path) -> None:
         path.is_open = path.is_new = False

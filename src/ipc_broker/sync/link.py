@@ -267,6 +267,7 @@ class Link:
         try:
             with self.lock:
                 connection = self.session.connection
+                self.session.directs.end_all("the client was closed")
                 said = self.session.say_goodbye()
             if said:
                 with self.lock:
