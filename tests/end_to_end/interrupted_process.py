@@ -1,4 +1,7 @@
-"""A blocking client under Ctrl-C: `interrupted_process.py ADDRESS COUNT`; says `done` when nobody hangs after so many."""
+"""A blocking client under Ctrl-C: `interrupted_process.py ADDRESS COUNT OBJECT METHOD`.
+
+Says `done` when nobody hangs after so many.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ class Interrupted(BaseException):
 
 def main() -> None:
     address, count = sys.argv[1], int(sys.argv[2])
+    object_name, method = sys.argv[3:]
     came = 0
     armed = False
 
@@ -35,14 +39,14 @@ def main() -> None:
     signal.signal(signal.SIGALRM, interrupt)
     client = connect(address)
     stop = threading.Event()
-    threads = [threading.Thread(target=use, args=(client, stop), daemon=True) for _ in range(3)]
+    threads = [threading.Thread(target=use, args=(client, stop, object_name, method), daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     while came < count:
         try:
             armed = True
-            client.call("rob", "ping", timeout=10)
+            client.call(object_name, method, timeout=10)
             client.publish("sensor", "heat", random.random())
             armed = False
         except (Interrupted, IPCError):  # which may have ended the connection of others
@@ -55,15 +59,15 @@ def main() -> None:
     if any(thread.is_alive() for thread in threads):
         faulthandler.dump_traceback()
         raise AssertionError(f"a thread hangs: {vars(client.link.turns)}, {vars(client.link.sender)}")
-    client.call("rob", "ping", timeout=5)
+    client.call(object_name, method, timeout=5)
     client.close()
     print("done", flush=True)
 
 
-def use(client: Client, stop: threading.Event) -> None:
+def use(client: Client, stop: threading.Event, object_name: str, method: str) -> None:
     while not stop.is_set():
         try:
-            client.call("rob", "ping", timeout=5)
+            client.call(object_name, method, timeout=5)
         except IPCError:
             time.sleep(0)  # its connection was ended by an interruption of the other
 

@@ -1,11 +1,14 @@
 """What a connection queues, when it wakes its shell, and what the shell then takes."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ipc_broker.messages import Registered
+from ipc_broker.protocol.batching import Run
+from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
-from ipc_broker.protocol.encodings import JSON
+from ipc_broker.protocol.encodings import JSON, MSGPACK
 from tests.protocol.strategies import SEED_MESSAGES
 
 encode = JSON.encode
@@ -116,3 +119,21 @@ def test_a_batch_is_taken_frame_by_frame_where_a_limit_is_given() -> None:
     assert connection.data_to_send(1) == frames[0]
     assert connection.data_to_send() == frames[1] + frames[2]
     assert batch == frames, "the list is still its owner's"
+
+
+def test_ctrl_c_while_events_are_made_into_a_message_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(run: Run, codec: Codec) -> bytes:
+        monkeypatch.setattr(Run, "frame", frame)
+        raise KeyboardInterrupt
+
+    frame = Run.frame
+    expected, connection = (Connection(Role.CLIENT, Woken()) for _ in range(2))
+    for one in (expected, connection):
+        one.extend("msgpack", 65_536, 65_536)
+        for topic in ("a", "a", "b"):
+            one.publish("sensor", topic, MSGPACK.null, 1)
+    monkeypatch.setattr(Run, "frame", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        connection.data_to_send()
+    assert connection.data_to_send() == expected.data_to_send()
+    assert connection.queued == 0

@@ -217,7 +217,7 @@ class Connection:
         InvalidArgs.
         """
         run = self._run
-        if run is None or self._outbox[-1] is not run or not run.takes(object_name, topic):
+        if run is None or not self._outbox or self._outbox[-1] is not run or not run.takes(object_name, topic):
             opening = self.codec.publish_opening(object_name, topic)  # which looks at the names
             run = self._run = Run(object_name, topic, len(opening))
             self._outbox.append(run)
@@ -231,11 +231,11 @@ class Connection:
         """The outbox, with frames in the place of the runs."""
         outbox = cast(list[bytes], self._outbox)
         if self._run is not None:
-            self._run = None
             for place, one in enumerate(self._outbox):
                 if isinstance(one, Run):
                     frame = outbox[place] = one.frame(self.codec)
                     self.queued += len(frame) - one.size
+            self._run = None  # at the end: Ctrl-C may come in between
         return outbox
 
     def data_to_send(self, limit: int | None = None) -> bytes:
