@@ -106,7 +106,10 @@ PEER = Peer(
         asyncio_subscriber=subscribe,
     ),
     distributions=("uvloop", "msgspec"),
-    settings=("as it comes: a Unix socket, MessagePack, uvloop; the worker's methods are `async def` with type hints",),
+    settings=(
+        "as it comes: a Unix socket, MessagePack, uvloop; the worker's methods are `async def` with type hints",
+        "so calls leave the broker out after the first twenty, and events of one topic travel together",
+    ),
     promise=(
         "Every call ends with a result or one error; every event arrives once and in order, or the subscriber is told how "
         "many it missed; a publisher waits for slow subscribers up to the stall limit."

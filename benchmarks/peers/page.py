@@ -129,7 +129,9 @@ either end. The *bare bus* is the least that a bus of uvloop and msgspec can be,
 Neither is something to pick: they show what the machine makes of it. The best of what one could pick is in bold.
 
 Pyro5, RPyC, gRPC and `multiprocessing.connection` have no broker: caller and worker are connected to each other, which
-saves half of the way and asks them to know each other's address. Their bars are green; blue ones are of buses with a broker.
+saves half of the way and asks them to know each other's address. Their bars are green; blue ones are of buses with a broker. The
+broker of ipc-broker tells clients that call often their worker's address; what goes that way here are the calls, without
+streams, and no event.
 """
 
 REPEAT = """\
