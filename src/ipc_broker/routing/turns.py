@@ -66,16 +66,16 @@ class Turns:
     def _hear(self, peer: Peer, account: Account, received: list[Received], now: float) -> None:
         handlers, begun = peer.handlers, self.work
         last = begun + TURN
-        heard = 0
-        for message, frame in received:
+        coming = iter(received)
+        for message, frame in coming:
             handlers[type(message)](peer, message, frame, now)
-            heard += 1
             if self.work > last:
                 break
+        rest = list(coming)
         accounts = self._router.accounts
-        accounts.spend(account, heard + (self.work - begun) // OF_A_MESSAGE, now)
-        if heard < len(received) and peer.account is not None:
-            self._rests[peer] = received[heard:]
+        accounts.spend(account, len(received) - len(rest) + (self.work - begun) // OF_A_MESSAGE, now)
+        if rest and peer.account is not None:
+            self._rests[peer] = rest
             self._goes_on_at = now + NEXT_TURN
             accounts.hold(peer)
 
