@@ -137,20 +137,21 @@ class Executor:
 
     async def drain(self, timeout: float) -> None:
         """Lets what runs end; cancels what has not ended after `timeout` seconds, and waits as long for that."""
-        try:
-            if self._running:
-                _, late = await asyncio.wait([run.task for run in self._running.values()], timeout=timeout)
-                if late:
-                    logger.warning("%d calls did not end within %g s and are cancelled", len(late), timeout)
-                    self.cancel()
-                    _, stuck = await asyncio.wait(late, timeout=timeout)
-                    if stuck:
-                        logger.warning("%d calls catch their cancellation and are left alone", len(stuck))
-        finally:
-            if self._starter is not None:
-                self._starter.close()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._running:
+            _, late = await asyncio.wait([run.task for run in self._running.values()], timeout=timeout)
+            if late:
+                logger.warning("%d calls did not end within %g s and are cancelled", len(late), timeout)
+                self.cancel()
+                _, stuck = await asyncio.wait(late, timeout=timeout)
+                if stuck:
+                    logger.warning("%d calls catch their cancellation and are left alone", len(stuck))
+
+    def close(self) -> None:
+        """Nothing more is to be started. May be called again."""
+        if self._starter is not None:
+            self._starter.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(
         self, call: Call, connection: Connection, result: Awaitable[Any], stream: Outgoing | None = None

@@ -237,6 +237,7 @@ class Worker:
             if self._direct is not None:
                 await self._direct.let_go(PARTING_TIMEOUT)
         finally:
+            self._executor.close()
             if self._direct is not None:
                 self._direct.close()
             await link.close()

@@ -129,6 +129,11 @@ class Directs:
         """The path that a call in flight took."""
         return self._calls.pending.waiting[call_id].path if self._paths else None
 
+    def has_taken(self, call_id: str, path: Path) -> bool:
+        """Whether the call is in flight there."""
+        call = self._calls.pending.waiting.get(call_id)
+        return call is not None and call.path is path
+
     def through_broker(self, call_id: str, object_name: str) -> None:
         """A call goes out there, behind all events."""
         path = self._paths.get(object_name)

@@ -58,9 +58,9 @@ class Calls:
                 if not link.wait_until(answer.done, deadline):
                     raise TimeoutError
         except BaseException as error:  # Ctrl-C too: nobody waits for the answer any more
-            self._cancel(call_id)
             if path is not None:
-                link.direct.give_up(path)
+                link.direct.abandon(path, call_id)
+            self._cancel(call_id)
             if type(error) is TimeoutError:
                 raise deadline_exceeded(object_name, method, timeout) from None
             raise

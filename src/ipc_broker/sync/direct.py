@@ -100,7 +100,7 @@ class DirectCalls:
     def exchange(self, path: Path, answer: Answer, deadline: float | None) -> bool:
         """Sends the call that is queued there, and waits for its answer. False: it goes through the broker after all.
 
-        Raises TimeoutError; then, as after any other exception, `give_up` is to follow.
+        Raises TimeoutError; then, as after any other exception, `abandon` is to follow.
         """
         transport = self._transports.get(path)
         if transport is None:  # another thread has heard that it has ended
@@ -138,6 +138,13 @@ class DirectCalls:
                 self._lose(path, "its worker closed the connection")
             elif not self._directs.receive_data(path, data):
                 self._lose(path, "its worker sent what is no answer")
+
+    def abandon(self, path: Path, call_id: str) -> None:
+        """Nobody waits for the call any more. If it is on its way there the connection ends with it, before others may use it."""
+        with self._link.lock:
+            if self._directs.has_taken(call_id, path):
+                self._link.session.cancel(call_id)
+                self._lose(path, "the connection to its worker was given up")
 
     def give_up(self, path: Path) -> None:
         """Its worker ends what it does for us. May be called again."""
