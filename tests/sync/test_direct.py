@@ -114,6 +114,18 @@ def test_while_a_call_is_answered_others_go_through_the_broker(our_bus: Bus, our
     assert path_of(our_client, "gate") is path
 
 
+def test_a_thread_that_gives_its_call_up_late_leaves_the_call_of_another_alone(
+    our_bus: Bus, our_client: Client
+) -> None:
+    path = at_gate(our_bus, our_client)
+    slow = InThread(lambda: our_client.call("gate", "wait", ["slow"]))
+    our_bus.entered("slow")
+    our_client.link.direct.abandon(path, "an earlier call, which was answered in the last moment")
+    our_bus.open("slow")
+    assert slow.result() == "slow"
+    assert path_of(our_client, "gate") is path
+
+
 def test_a_call_that_takes_too_long_cancels_its_method_and_the_client_goes_on(our_bus: Bus, our_client: Client) -> None:
     at_gate(our_bus, our_client)
     with pytest.raises(errors.DeadlineExceeded) as caught:
