@@ -78,6 +78,8 @@ class Player:
         self.end = Connection(Role.CLIENT, _nothing)
         self.takes = True
         self.came = b""
+        self.unread = b""
+        """What it has said while it was not read from: where there is a socket, that waits there."""
         self.given: list[Call] = []
         """The calls that it has read and not answered."""
         self._coverage = coverage
@@ -176,6 +178,8 @@ class RouterTarget:
             self._follow(fuzzed)
         if choices.random() < 0.3:
             self._advance(choices.choice((0.06, 0.6, 2.5)))
+            with self.coverage.fuzzing():
+                self._say(fuzzed, b"")  # it may be read from again
         for player in self.players:
             player.read()
         standing.check(fuzzed.peer, self.partner.given + self.seed_partner.given)
@@ -249,7 +253,12 @@ class RouterTarget:
     # The shell
 
     def _say(self, player: Player, data: bytes) -> None:
-        if data and player.peer.reads and player.peer in self.router.peers:
+        data = player.unread + data
+        if not player.peer.reads:
+            player.unread = data
+            return
+        player.unread = b""
+        if data and player.peer in self.router.peers:
             with self.coverage.counting(player.peer):
                 self.router.receive(player.peer, data, self.now)
             self._flush()
