@@ -64,6 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "conformance": ("schemas", *LEVEL_0),
     # What the system tells; shells of both kinds ask.
     "identity": LEVEL_0,
+    "shared_memory": (),
     "tls": LEVEL_0,
     "destination": ("identity", "tls", *LEVEL_0),
     "aio.signals": (),
@@ -110,10 +111,21 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "interface",
         "schemas",
         "protocol",
+        "shared_memory",
         *LEVEL_0,
     ),
     # Its calls, too, inherit from the method that makes them; it serves no objects.
-    "sync": ("destination", "identity", "tls", "session", "context", "conformance", "protocol", *LEVEL_0),
+    "sync": (
+        "destination",
+        "identity",
+        "tls",
+        "session",
+        "context",
+        "conformance",
+        "protocol",
+        "shared_memory",
+        *LEVEL_0,
+    ),
     # It looks into what a peer is sent, and so into the protocol.
     "testing": ("aio", "aio.broker", "aio.memory", "protocol", *LEVEL_0),
     "pytest_plugin": ("testing",),

@@ -244,13 +244,32 @@ class Direct(Struct, frozen=True, gc=False, omit_defaults=True):
 
     With the caller's `prefix` it is the first message of that connection, which the worker sends back when it has room; then it
     goes from the caller to the broker, and with `prefix` and `pid`, which the caller has proven, from there to the worker, which
-    begins with the calls when it has both.
+    begins with the calls when it has both. It says so with `memory` when it takes `Memory`.
     """
 
     object_name: Name
     address: Name
     prefix: Name = ""
     pid: Count = 0
+    memory: bool = False
+
+
+class Memory(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Over a direct connection: memory of the caller's, for what is large (protocol/lending.py).
+
+    It is the caller's `descriptor`, and begins with the `token`. The worker says it back when it has opened it, and without
+    the token when it could not.
+    """
+
+    descriptor: Count = 0
+    token: Name = ""
+
+
+class Lent(Struct, frozen=True, gc=False):
+    """Over a direct connection: a message that stands in the memory, in this slot, as a frame of so many bytes."""
+
+    slot: Count
+    size: Count
 
 
 class DirectEnded(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -306,6 +325,8 @@ Message = (
     | Caller
     | CallerGone
     | Direct
+    | Memory
+    | Lent
     | DirectEnded
     | Served
     | Goodbye

@@ -29,6 +29,8 @@ TO_BROKER: tuple[str, ...] = (
     *("Call", "Result", "Publish", "Error", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "Item"),
     *("Credit", "EventCredit", "Cancel", "Pong", "Direct", "DirectEnded", "Served", "Goodbye", "Batch"),
 )
+BY_WORKER: tuple[str, ...] = ("Result", "Error", "Call", "Cancel", "Direct", "DirectEnded", "Memory", "Lent")
+"""And what is said over a direct connection besides."""
 
 ROB: dict[str, type | None] = {
     "hello": Hello,
@@ -92,6 +94,10 @@ _VALUES: Mapping[str, Sequence[Tree]] = {
     "direct": ("", "ipc-broker-x"),
     "address": ("", "ipc-broker-x"),
     "refused": (True, False),
+    "memory": (True, False),
+    "descriptor": (0, 3, 2**53 - 1),
+    "slot": (0, 3, 4, 5, 6, 7, 8, 2**53 - 1),
+    "size": (0, 4, 5, 64, 4 * 1024 * 1024, 4 * 1024 * 1024 + 1, 2**53 - 1),
     "calls": (0, 1, 2**53 - 1),
     "errors": (0, 1, 2**53 - 1),
     "session": ("", "e-7"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmap import mmap
 from random import Random
 from typing import Any
 
@@ -9,15 +10,29 @@ from msgspec import Raw
 
 from ipc_broker.errors import IPCError
 from ipc_broker.events import Event, Gap
-from ipc_broker.messages import Call, Direct, DirectOffer, Error, Invalid, Registered, Result, Subscribed, Welcome
+from ipc_broker.messages import (
+    Call,
+    Cancel,
+    Direct,
+    DirectOffer,
+    Error,
+    Invalid,
+    Lent,
+    Registered,
+    Result,
+    Subscribed,
+    Welcome,
+)
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
-from ipc_broker.protocol.encodings import ENCODINGS, JSON
+from ipc_broker.protocol.encodings import ENCODINGS, JSON, MSGPACK
 from ipc_broker.protocol.framing import SEED_MAX_FRAME
+from ipc_broker.protocol.lending import FIRST, SLOT_SIZE, SLOTS
 from ipc_broker.session import Session, Settings
 from ipc_broker.session.direct import Path
 from ipc_broker.session.streams import Incoming
 from ipc_broker.session.subscriptions import ClientSubscription
+from ipc_broker.shared_memory import TOKEN
 from tests.fuzz import corpus, inputs
 from tests.fuzz.coverage import Coverage
 from tests.fuzz.inputs import Input
@@ -28,9 +43,28 @@ _FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "batc
 _OFFER = DirectOffer("there", 4712)
 
 
-def _scene(prefix: str) -> corpus.Scene:
+class _Memory:
+    """The session's, which nobody else opens."""
+
+    token = "00" * TOKEN
+    descriptor = 3
+
+    def __init__(self, size: int) -> None:
+        self.memory = mmap(-1, size)
+
+    def close(self) -> None:
+        self.descriptor = -1
+
+
+def _lent(call_id: str) -> list[bytes]:
+    """What the worker's slots hold."""
+    result, error = Result(call_id, "direct", MSGPACK.null), Error(call_id, "direct", "no", code="indirect")
+    return [MSGPACK.encode(one) for one in (result, error, Lent(4, 9), Cancel(call_id))]
+
+
+def _scene(prefix: str, kinds: tuple[str, ...] = corpus.BY_BROKER) -> corpus.Scene:
     return corpus.Scene(
-        corpus.BY_BROKER,
+        kinds,
         {
             "call_id": (*(f"{prefix}{number}" for number in range(1, 12)), "9.1", "9.2"),
             "object_name": ("math", "logs", "sensor", "calc", "rob", "nobody"),
@@ -41,6 +75,8 @@ def _scene(prefix: str) -> corpus.Scene:
             "session": ("e-7", ""),
             "features": (list(_FEATURES), ["streams"], []),
             "address": ("there", "elsewhere", ""),
+            "token": (_Memory.token, ""),
+            "size": (*map(len, _lent("7.10")), 0, 4, 5, 4 * 1024 * 1024, 4 * 1024 * 1024 + 1, 2**53 - 1),
         },
         ("add", "tail"),
         "9.",
@@ -51,7 +87,7 @@ _SCENES = {
     "seed": _scene("n."),
     "json": _scene("7."),
     "msgpack": _scene("7."),
-    "direct": _scene("7."),
+    "direct": _scene("7.", corpus.BY_WORKER),
     "before welcome": _scene("n"),
 }
 _SETTINGS = Settings(name="client", pid=99)
@@ -145,6 +181,7 @@ class OneSession:
         self.notices: list[Error | Invalid] = []
         self.broker = Connection(Role.BROKER, _nothing)
         self.path: Path | None = None
+        session.directs.make_memory = _Memory
         session.directs.on_offer = lambda object_name, offer: None
 
     def _notice(self, notice: Error | Invalid) -> None:
@@ -213,10 +250,15 @@ class OneSession:
         assert path is not None
         self.path = path
         session.directs.begin(path)
-        session.directs.receive_data(path, session.codec.encode(Direct("direct", _OFFER.address)))
+        session.directs.receive_data(path, session.codec.encode(Direct("direct", _OFFER.address, memory=True)))
+        session.directs.share(path)
         for timeout in (None, 5.0, 0.2):
-            session.call("direct", "add", session.codec.null, self.reply(), NOW, timeout)
+            call_id = session.call("direct", "add", session.codec.null, self.reply(), NOW, timeout)
         assert path.in_flight == 3
+        if path.memory is not None:
+            for slot, frame in enumerate(_lent(call_id), SLOTS):
+                start = FIRST + slot * SLOT_SIZE
+                path.memory.memory[start : start + len(frame)] = frame
 
     def hear_worker(self, piece: bytes) -> None:
         """As a shell does, which closes what makes no sense."""

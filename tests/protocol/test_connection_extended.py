@@ -47,12 +47,20 @@ def comparable(received: Received) -> tuple[object, bytes]:
             Role.BROKER,
             {
                 "Event", "HasObjectResult", "Subscribed", "Registered", "Missed", "Pause", "Resume", "Ping",
-                "Caller", "CallerGone",
+                "Caller", "CallerGone", "Memory", "Lent",
             },
         ),
         (
             Role.CLIENT,
-            {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong", "Served"},
+            {
+                "Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong", "Served",
+                "Memory", "Lent",
+            },
+        ),
+        (
+            Role.DIRECT,
+            {kind.__name__ for kind in MESSAGE_TYPES}
+            - {"Call", "Result", "Error", "Cancel", "Direct", "DirectEnded", "Memory", "Lent"},
         ),
     ],
 )  # fmt: skip

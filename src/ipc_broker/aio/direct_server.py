@@ -8,14 +8,18 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from msgspec.structs import force_setattr
+
 from ..address import Address
 from ..context import outside_of_calls
 from ..forking import disown_in_children
 from ..identity.direct import listen_for_callers, pid_of, take_no_more
-from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Served
+from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Memory, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
+from ..protocol.lending import LENT, SIZE, Lending
 from ..session import Server
+from ..shared_memory import AVAILABLE, open_memory
 from .accepting import Acceptor
 from .direct import WRITE_AT_ONCE, DirectEnd
 
@@ -192,7 +196,7 @@ class DirectCaller(DirectEnd):
         session = self.link.session
         broker = session.connection if session.ready else None
         self._pid = pid_of(transport.get_extra_info("socket"))
-        self.connection = Connection(Role.CLIENT, self.wake, wake_every=WRITE_AT_ONCE)
+        self.connection = Connection(Role.DIRECT, self.wake, wake_every=WRITE_AT_ONCE)
         if broker is None or self._pid is None or not self._server.came(self):
             self.transport.abort()
         else:
@@ -210,7 +214,7 @@ class DirectCaller(DirectEnd):
             if not self._server.told(self):
                 self._drop("another one is about to be let in for it")
                 return
-            self.connection.send(Direct(first.object_name, first.address))  # there is room for it
+            self.connection.send(Direct(first.object_name, first.address, memory=AVAILABLE))  # there is room for it
         if self._admitted or self._ended:
             self._handle(received)
         elif received:
@@ -272,6 +276,11 @@ class DirectCaller(DirectEnd):
                 else:
                     server.calls += 1
                     server.server.call(message, self.connection)
+                    if self.connection.lending is not None and len(message.args) >= LENT:
+                        # They are decoded: the slot that they stood in can be used again.
+                        force_setattr(message, "args", self.connection.codec.null)
+            elif isinstance(message, Memory):
+                self._open_memory(message)
             elif isinstance(message, Cancel) and message.call_id.startswith(self.prefix):
                 server.server.cancel(message.call_id)
             elif isinstance(message, Invalid) and message.about == "Call" and message.call_id and not message.fatal:
@@ -285,6 +294,16 @@ class DirectCaller(DirectEnd):
             if self.connection.queued > MOST_UNREAD and not self.transport.is_closing():
                 self.transport.pause_reading()
 
+    def _open_memory(self, message: Memory) -> None:
+        try:
+            memory = open_memory(self._pid or 0, message.descriptor, message.token, SIZE)
+        except OSError as error:
+            logger.debug("large messages of process %s come over the connection: %s", self._pid, error)
+            self.connection.send(Memory())
+        else:
+            self.connection.lending = Lending(memory, is_caller=False)
+            self.connection.send(Memory(token=message.token))
+
     def _send_back(self, call: Call) -> None:
         why = "the broker wants calls to come by it again"
         self.link.session.serving.fail(call, self.connection, "indirect", why)
@@ -296,5 +315,6 @@ class DirectCaller(DirectEnd):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.connection.close()  # the answers of what still runs are dropped
+        self.connection.lending = None
         self._server.left(self)
         self._server.executor.cancel_of(self.connection)

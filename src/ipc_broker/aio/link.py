@@ -27,6 +27,7 @@ from ..messages import DirectOffer, Error, Invalid, Welcome
 from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
+from ..shared_memory import make_memory
 from .callbacks import ConnectionCallbacks
 from .direct import DirectEnd, connect_directly
 from .link_protocol import LinkProtocol
@@ -63,6 +64,7 @@ class Link:
         self.session.on_silence = self._end
         if AVAILABLE and self.address.scheme == "unix":
             self.session.directs.on_offer = self._offered
+            self.session.directs.make_memory = make_memory
         self.closed = False
         self.parting = False
         """Its user has done with it, and it is about to be closed. For tests: they wait for nothing else then."""

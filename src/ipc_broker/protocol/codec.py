@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import Raw
@@ -26,6 +26,9 @@ Received = tuple[Decoded | Invalid, bytes]
 """A message and the frame it came in."""
 
 Encoded = bytes | memoryview | Raw
+
+Parts = tuple[bytes, bytes | Raw]
+"""A frame in two, so that the payload need not be copied for it where it is the end."""
 
 Shape = Literal["map", "list", "null", "one"]
 
@@ -117,6 +120,14 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def result_frame(self, call: Call, value: Raw) -> bytes:
         """The frame of the `Result` for a call."""
+
+    def call_parts(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> Parts:
+        """The same frame as `call_frame`."""
+        return self.call_frame(call_id, object_name, method, timeout_ms, args), b""
+
+    def result_parts(self, call: Call, value: Raw) -> Parts:
+        """The same frame as `result_frame`."""
+        return self.result_frame(call, value), b""
 
     def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
         """The frame of a `Publish` that asks for nothing else. Raises InvalidArgs."""
@@ -214,7 +225,7 @@ class Decoder:
         opening, end, decode = _NONE
         for frame in frames:
             if len(frame) > LARGE:
-                received.append(self._decode_large(frame))
+                received.append(self.decode_large(frame))
                 continue
             if frame[HEADER_SIZE:end] != opening:  # of another type than the one before it
                 opening, end, decode = by_start.get(frame[HEADER_SIZE : HEADER_SIZE + self.START], _NONE)
@@ -233,7 +244,7 @@ class Decoder:
                 received.append((message, frame))
         return received
 
-    def _decode_large(self, frame: bytes) -> Received:
+    def decode_large(self, frame: bytes | memoryview) -> Received:
         """What is large is not copied; JSON is, to look through its text."""
         if self._stop is not None:
             frame = bytes(frame)
@@ -242,8 +253,8 @@ class Decoder:
         if frame[HEADER_SIZE:end] == opening:
             try:
                 message = decode(memoryview(frame)[end : self._stop])
-                if self._stop is None or (frame[-1] == _BRACE and _is_text(frame[HEADER_SIZE:])):
-                    return message, frame
+                if self._stop is None or (frame[-1] == _BRACE and _is_text(bytes(frame[HEADER_SIZE:]))):
+                    return message, cast(bytes, frame)
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 pass  # the slower way finds out what is wrong with it
         return self._decode_other_form(bytes(frame))

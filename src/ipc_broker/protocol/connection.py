@@ -13,7 +13,7 @@ import enum
 import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec import Raw
 
@@ -35,6 +35,8 @@ from ..messages import (
     HasObjectResult,
     Invalid,
     Item,
+    Lent,
+    Memory,
     Message,
     Missed,
     Pause,
@@ -53,7 +55,10 @@ from ..messages import (
 from .batching import Run, one_by_one
 from .codec import Codec, Decoded, Decoder, Received
 from .encodings import ENCODINGS, JSON
-from .framing import LARGE, SEED_MAX_FRAME, FrameReader
+from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, FrameReader
+
+if TYPE_CHECKING:
+    from .lending import Lending
 
 
 class Role(enum.Enum):
@@ -61,6 +66,8 @@ class Role(enum.Enum):
 
     BROKER = "broker"
     CLIENT = "client"
+    DIRECT = "direct"
+    """Either end between a caller and its worker."""
 
 
 class State(enum.Enum):
@@ -83,6 +90,7 @@ _NEXT_STATE: dict[tuple[State, str], State] = {
 _KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.BROKER: (Call, Result, Publish, Error, HasObject, Subscribe, RegisterObject, RegisterService),
     Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
+    Role.DIRECT: (Result, Call, Error),
 }
 _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Direct, DirectEnded, Served, Goodbye),
@@ -101,7 +109,9 @@ _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
         DirectEnded,
         Goodbye,
     ),
+    Role.DIRECT: (Lent, Cancel, Direct, DirectEnded, Memory),
 }
+_OTHER_END = {Role.BROKER: Role.CLIENT, Role.CLIENT: Role.BROKER, Role.DIRECT: Role.DIRECT}
 
 
 @lru_cache(maxsize=8)
@@ -128,6 +138,7 @@ class Connection:
         "_wake_at",
         "_wake_every",
         "codec",
+        "lending",
         "queued",
         "send_limit",
         "state",
@@ -140,6 +151,8 @@ class Connection:
         self.codec: Codec = JSON
         self.queued = 0
         self.send_limit = SEED_MAX_FRAME
+        self.lending: Lending | None = None
+        """Memory that both ends have, of a direct connection."""
         self._role = role
         self._reader = FrameReader(max_frame)
         self._decode_all = _decoder(role, JSON, extended=False).decode_all
@@ -174,7 +187,11 @@ class Connection:
             return []
         received = self._decode_all(self._reader.feed(data))
         if self._reader.oversize:
-            received.append(self._oversize())
+            received.append(self._oversize(self._reader.oversize))
+        if self.lending is not None:
+            for place, (message, _) in enumerate(received):
+                if isinstance(message, Lent):
+                    received[place] = self._borrow(message, self.lending), b""
         return received
 
     def receive_one_by_one(self, data: bytes) -> Iterator[Received]:
@@ -183,12 +200,23 @@ class Connection:
             for frame in self._reader.feed(data):
                 yield from self._decode_all([frame])
             if self._reader.oversize:
-                yield self._oversize()
+                yield self._oversize(self._reader.oversize)
 
-    def _oversize(self) -> Received:
+    def _oversize(self, size: int) -> Received:
         self.close()
-        reason = f"a frame of {self._reader.oversize} bytes is over the limit of {self._reader.limit} bytes"
+        reason = f"a frame of {size} bytes is over the limit of {self._reader.limit} bytes"
         return Invalid(reason, code="too_large", fatal=True), b""
+
+    def _borrow(self, lent: Lent, lending: Lending) -> Decoded | Invalid:
+        """What stands in the memory; its payload is a view of that."""
+        if lent.size - HEADER_SIZE > self._reader.limit:
+            return self._oversize(lent.size - HEADER_SIZE)[0]
+        frame = lending.borrow(lent)
+        message = None if frame is None else _decoder(self._role, self.codec, extended=True).decode_large(frame)[0]
+        if message is None or isinstance(message, Lent | Memory):
+            self.close()
+            return Invalid(f"no message was lent in slot {lent.slot}", fatal=True)
+        return message
 
     def send(self, message: Message) -> None:
         self.send_frame(self.codec.encode(message))
@@ -200,6 +228,11 @@ class Connection:
         if self.queued >= self._wake_at:
             self._wake_at = self.queued + self._wake_every
             self._wake()
+
+    def send_large(self, head: bytes, payload: bytes | Raw) -> None:
+        """Queues the frame that both make, or lends it where that can be."""
+        lent = None if self.lending is None else self.lending.lend(head, payload)
+        self.send_frame(b"%b%b" % (head, payload) if lent is None else self.codec.encode(lent))
 
     def send_frames(self, frames: list[bytes], size: int) -> None:
         """Several of them, of so many bytes together."""
@@ -274,10 +307,12 @@ class Connection:
 
     def unsent(self) -> list[Decoded | Invalid]:
         """The messages that are queued: of a connection that is lost, those that were surely not sent."""
-        other = Role.BROKER if self._role is Role.CLIENT else Role.CLIENT
+        decoder = _decoder(_OTHER_END[self._role], self.codec, extended=True)
         frames = FrameReader(sys.maxsize).feed(b"".join(self._end_runs()))
         messages: list[Decoded | Invalid] = []
-        for message, _ in _decoder(other, self.codec, extended=True).decode_all(frames):
+        for message, _ in decoder.decode_all(frames):
+            if isinstance(message, Lent) and self.lending is not None:
+                message, _ = decoder.decode_large(self.lending.lent(message))
             messages += one_by_one(message, self.codec) if isinstance(message, UndecodedBatch) else (message,)
         return messages
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import MsgspecError, Raw
 
 from ..errors import ConnectionLost, IPCError, TooLarge, WorkerLost
-from ..messages import Call, Direct, DirectEnded, DirectOffer, Error, Result
+from ..messages import Call, Direct, DirectEnded, DirectOffer, Error, Memory, Result
 from ..protocol.codec import Codec
 from ..protocol.connection import Connection, Role
+from ..protocol.lending import SIZE, Lending
 from ..protocol.payload import Unsendable
 from .names import BROKER_OBJECT
 from .replies import PendingCall
+from .shell import OwnMemory
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -41,6 +43,9 @@ MOST_QUEUED = 1024 * 1024
 MOST_OBJECTS = 256
 """Objects whose calls are counted."""
 
+MOST_MEMORIES = 8
+"""Of them with memory for large messages: each takes what was written to it at most, 32 MiB."""
+
 MOST_PATHS = 64
 """Direct connections: each takes a descriptor here and one of its worker, and programs have 1,024 unless they ask for more."""
 
@@ -55,7 +60,8 @@ class Path:
     """One direct connection, for the calls of one object. `close` is the shell's: it ends the connection."""
 
     __slots__ = (
-        "address", "barrier", "behind", "close", "connection", "in_flight", "is_new", "is_open", "object_name", "published",
+        "address", "barrier", "behind", "close", "connection", "in_flight", "is_new", "is_open", "memory", "object_name",
+        "published", "takes_memory",
     )  # fmt: skip
 
     def __init__(self, object_name: str, address: str, connection: Connection, close: Callable[[], None]) -> None:
@@ -73,6 +79,10 @@ class Path:
         self.barrier = ""
         """The call that was sent through the broker, behind some more: the worker's answer tells that those are there."""
         self.behind = 0
+        self.takes_memory = False
+        """The worker does, for what is large."""
+        self.memory: OwnMemory | None = None
+        """What it has been told of, and has not opened yet."""
 
     @property
     def is_done(self) -> bool:
@@ -91,6 +101,8 @@ class Directs:
         self._counts: dict[str, int] = {}
         self._paths: dict[str, Path] = {}  # those that are open, by their objects
         self._connected: set[Path] = set()  # also those that are new, and those that have to answer something still
+        self.make_memory: Callable[[int], OwnMemory] | None = None
+        """Of so many bytes, for large messages; the shell's, where it has any. Raises OSError."""
         self.most_in_flight = MOST_IN_FLIGHT
         """Over each path."""
         self.agreed = False
@@ -102,6 +114,7 @@ class Directs:
             Error: self._error,
             Direct: self._let_in,
             DirectEnded: self._worker_ends,
+            Memory: self._memory_opened,
         }
 
     # The way of a call
@@ -124,6 +137,19 @@ class Directs:
         elif count == 1 and len(self._counts) > MOST_OBJECTS:
             self._counts.clear()
         return None
+
+    def share(self, path: Path) -> None:
+        """A large call is to go there: those that follow are lent to the worker, if it can be."""
+        if not path.takes_memory or self.make_memory is None:
+            return
+        path.takes_memory = False  # it is asked once
+        if sum(one.connection.lending is not None for one in self._connected) < MOST_MEMORIES:
+            try:
+                path.memory = self.make_memory(SIZE)
+            except OSError:
+                return
+            path.connection.lending = Lending(path.memory.memory, is_caller=True)
+            path.connection.send(Memory(path.memory.descriptor, path.memory.token))
 
     def of_call(self, call_id: str) -> Path | None:
         """The path that a call in flight took."""
@@ -173,7 +199,7 @@ class Directs:
             return None
         if any(path.object_name == object_name for path in self._connected if path.is_new or path.is_open):
             return None  # it was asked for again before the worker has let us in
-        connection = Connection(Role.CLIENT, wake, wake_every=wake_every)
+        connection = Connection(Role.DIRECT, wake, wake_every=wake_every)
         connection.extend(welcome.encoding, welcome.max_frame, broker.max_frame)
         path = Path(object_name, offer.address, connection, close)
         self._connected.add(path)
@@ -200,6 +226,7 @@ class Directs:
         self._connected.discard(path)
         unsent = _unsent(path)
         path.connection.discard()
+        path.memory = path.connection.lending = None
         for call_id, call in self._in_flight(path):
             if call_id in unsent:
                 self._send_back(call_id, call)
@@ -214,6 +241,7 @@ class Directs:
         if not path.is_new:
             return
         path.is_new = False
+        path.takes_memory = message.memory and self.make_memory is not None
         if session.connection is not None and session.ready and path.object_name not in self._paths:
             path.is_open = True
             path.published = self.published
@@ -240,6 +268,16 @@ class Directs:
             self._send_back(call_id, call)
         else:
             self._calls.error(call_id, error)
+
+    def _memory_opened(self, path: Path, message: Memory) -> None:
+        """Or not. Nobody else needs to be able to, from now on."""
+        memory, path.memory = path.memory, None
+        lending = path.connection.lending
+        if memory is not None and lending is not None and message.token == memory.token:
+            lending.may_lend = True
+            memory.close()
+        else:
+            path.connection.lending = None
 
     def _worker_ends(self, path: Path, message: DirectEnded) -> None:
         """It still answers what it has."""
@@ -301,7 +339,7 @@ class Directs:
             if call.path is not None:
                 call.path.in_flight -= 1
             call.path = None
-            broker.send_frame(call.frame)
+            broker.send_large(call.frame, call.behind)
         else:
             why = f"'{call.object_name}' was not called: there is no connection to a broker"
             self._end(call_id, call, ConnectionLost(why, object=call.object_name, method=call.method, delivered="no"))

@@ -208,4 +208,4 @@ class _WillReply:
 
 def _too_large(frame: bytes, connection: Connection, object_name: str, topic: str) -> TooLarge:
     what = f"the event '{topic}' of '{object_name}'"
-    return TooLarge(over_frame_limit(frame, connection, what), object=object_name)
+    return TooLarge(over_frame_limit(len(frame) - HEADER_SIZE, connection, what), object=object_name)

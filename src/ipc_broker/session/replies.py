@@ -29,6 +29,8 @@ class PendingCall(Struct, gc=False):
     path: Path | None = None
     """The direct connection that it went over (direct.py), and its frame, should it come back undone."""
     frame: bytes = b""
+    behind: bytes | Raw = b""
+    """What belongs behind `frame` still."""
 
 
 class PendingCalls:
@@ -52,9 +54,10 @@ class PendingCalls:
         streams: bool = False,
         path: Path | None = None,
         frame: bytes = b"",
+        behind: bytes | Raw = b"",
     ) -> None:
         bucket = None if timeout is None or now is None else self._deadlines.add(call_id, now + timeout)
-        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams, path, frame)
+        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams, path, frame, behind)
 
     def take(self, call_id: str) -> PendingCall | None:
         call = self.waiting.pop(call_id, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Raw
 
@@ -10,6 +10,9 @@ from ..errors import IPCError
 from ..events import Event, Gap
 from ..messages import Call, Direct
 from ..protocol.connection import Connection
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 
 class Reply(Protocol):
@@ -73,6 +76,18 @@ class Server(Protocol):
 
     def interrupted(self) -> None:
         """The connection was lost: nobody waits for the answers of the calls that run."""
+
+
+class OwnMemory(Protocol):
+    """What this process has made, and another may open by the number of its descriptor, as long as it is not closed here."""
+
+    memory: mmap
+    token: str
+    """With which it begins, in hex."""
+    descriptor: int
+
+    def close(self) -> None:
+        """Who has opened it keeps it. May be called again."""
 
 
 class DirectServer(Protocol):

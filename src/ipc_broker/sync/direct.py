@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..identity.direct import AVAILABLE, connect_to_worker
 from ..messages import DirectOffer
 from ..session.direct import Path
+from ..shared_memory import make_memory
 from .transport import NothingSent, SocketTransport
 from .waiting import Answer, earlier
 
@@ -36,6 +37,7 @@ class DirectCalls:
         if AVAILABLE and link.address.scheme == "unix":
             self._directs.most_in_flight = 1
             self._directs.on_offer = self._offered
+            self._directs.make_memory = make_memory
 
     def _offered(self, object_name: str, offer: DirectOffer) -> None:
         """With the lock held."""

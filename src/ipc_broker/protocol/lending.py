@@ -1,0 +1,93 @@
+"""Large messages in memory that both ends of a connection have: one copy into it, and none out of it.
+
+| offset                    | size         | what                                                            |
+| ------------------------- | ------------ | --------------------------------------------------------------- |
+| 0                         | `TOKEN`      | a token, by which the other end knows the memory                |
+| 16                        | 1 for a slot | 0 while the slot is free; set by its writer, cleared by the other |
+| `FIRST` + n * `SLOT_SIZE` | `SLOT_SIZE`  | slot n: one frame. The caller writes to the first `SLOTS`, the worker to the others |
+
+Which slot holds a message, `Lent` says on the connection itself, so that the order of all messages is as it was. What is
+decoded from a slot are views of it: it is free again when nobody has any of them. Where no slot is free, or the message is too
+large for one, it goes over the connection as any other.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Raw
+
+from ..messages import Lent
+from .framing import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+LENT = 128 * 1024
+"""Bytes of a payload from which it is lent: below, a socket is as fast."""
+
+SLOTS = 4
+"""Of each end. The lowest that is free is taken, so that pages of the others are seldom touched."""
+
+SLOT_SIZE = 4 * 1024 * 1024
+"""Bytes: beyond, two processes that write to a socket and read from it at the same time are as fast."""
+
+FIRST = 4096
+STATES = 16
+SIZE = FIRST + 2 * SLOTS * SLOT_SIZE
+"""Bytes of the memory."""
+
+
+class Lending:
+    """One end's, of memory of `SIZE` bytes."""
+
+    __slots__ = ("_begin", "_borrowed", "_memory", "_process", "may_lend")
+
+    def __init__(self, memory: mmap, *, is_caller: bool) -> None:
+        self.may_lend = not is_caller
+        """The other end has opened the memory."""
+        self._memory = memory
+        self._begin = STATES if is_caller else STATES + SLOTS
+        self._borrowed: dict[int, weakref.ref[Any]] = {}
+        self._process = os.getpid()
+
+    @property
+    def borrowed(self) -> int:
+        """Slots of the other end of which somebody here still has a view."""
+        return len(self._borrowed)
+
+    def lend(self, head: bytes, payload: bytes | Raw) -> Lent | None:
+        """The frame that both make, in a slot of ours; None where there is none for it."""
+        memory, size = self._memory, len(head) + len(payload)
+        state = memory.find(b"\0", self._begin, self._begin + SLOTS) if self.may_lend and size <= SLOT_SIZE else -1
+        if state < 0:
+            return None
+        memory[state] = 1
+        start = FIRST + (state - STATES) * SLOT_SIZE
+        memory[start : start + len(head)] = head
+        memory[start + len(head) : start + size] = memoryview(payload)
+        return Lent(state - STATES, size)
+
+    def lent(self, lent: Lent) -> bytes:
+        """A copy of the frame, which was not sent."""
+        start = FIRST + lent.slot * SLOT_SIZE
+        return self._memory[start : start + lent.size]
+
+    def borrow(self, lent: Lent) -> memoryview | None:
+        """The frame in a slot of the other end; None where none can be. It is given back when no view of it is left."""
+        import ctypes  # its arrays tell when that is; here, since it takes time to import
+
+        state = STATES + lent.slot
+        is_theirs = STATES <= state < STATES + 2 * SLOTS and not self._begin <= state < self._begin + SLOTS
+        if not is_theirs or state in self._borrowed or not HEADER_SIZE < lent.size <= SLOT_SIZE:
+            return None
+        view = (ctypes.c_ubyte * lent.size).from_buffer(self._memory, FIRST + lent.slot * SLOT_SIZE)
+        self._borrowed[state] = weakref.ref(view, lambda _: self._give_back(state))
+        return memoryview(view).toreadonly().cast("B")
+
+    def _give_back(self, state: int) -> None:
+        del self._borrowed[state]
+        if os.getpid() == self._process:  # a child's copies of the views say nothing about ours
+            self._memory[state] = 0
