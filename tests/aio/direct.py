@@ -60,7 +60,7 @@ class RawCaller:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.end = Connection(Role.CLIENT, lambda: None)
+        self.end = Connection(Role.DIRECT, lambda: None)
         self.end.extend("msgpack", SEED_MAX_FRAME, SEED_MAX_FRAME)
         self.received: list[Any] = []
 

@@ -58,6 +58,11 @@ class Lending:
         """Slots of the other end of which somebody here still has a view."""
         return len(self._borrowed)
 
+    @property
+    def lent_slots(self) -> int:
+        """Slots of ours that the other end has not given back yet."""
+        return SLOTS - self._memory[self._begin : self._begin + SLOTS].count(0)
+
     def lend(self, head: bytes, payload: bytes | Raw) -> Lent | None:
         """The frame that both make, in a slot of ours; None where there is none for it."""
         memory, size = self._memory, len(head) + len(payload)

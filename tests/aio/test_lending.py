@@ -1,0 +1,155 @@
+"""Large calls that go directly: they stand in memory of both ends, with the same calls and the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ipc_broker import RemoteError, connect
+from ipc_broker.aio import direct_server
+from ipc_broker.aio.client import Client
+from ipc_broker.errors import InvalidArgs, NoSuchMethod, WorkerLost
+from ipc_broker.protocol.lending import LENT, SLOT_SIZE, SLOTS
+from ipc_broker.session.direct import Path as DirectPath
+from tests.aio.bus import broker_at, bus, serving, until
+from tests.aio.direct import go_direct, needs_direct, path_of
+from tests.aio.objects import Gate, entered, let_through
+from tests.aio.test_worker_modes import kill
+
+pytestmark = needs_direct
+
+BLOB = bytes(range(256)) * (LENT // 128)
+
+
+class Store:
+    def __init__(self) -> None:
+        self._kept: list[memoryview] = []
+
+    async def echo(self, data: bytes) -> bytes:
+        return data
+
+    async def keep(self, data: memoryview) -> int:
+        """The view stays valid as long as it is kept."""
+        self._kept.append(data)
+        return len(data)
+
+    async def kept(self, index: int) -> bytes:
+        return bytes(self._kept[index])
+
+    async def forget(self) -> None:
+        self._kept.clear()
+
+    async def fail(self, data: bytes) -> None:
+        raise ValueError(f"of {len(data)} bytes")
+
+
+def mappings() -> int:
+    """Of memory that is shared, in this process, where both ends are."""
+    gc.collect()
+    return Path("/proc/self/maps").read_text(encoding="utf-8").count("memfd:ipc-broker")
+
+
+@asynccontextmanager
+async def lending(address: str, store: Store) -> AsyncIterator[tuple[Client, DirectPath]]:
+    async with bus(address, it=store) as client:
+        path = await go_direct(client, "it", "kept" if store._kept else "forget")
+        assert mappings() == 0
+        assert await client.call("it", "echo", [BLOB], returns=bytes) == BLOB
+        assert path.connection.lending is not None
+        assert path.connection.lending.may_lend
+        yield client, path
+
+
+async def test_large_calls_and_answers_are_lent_and_nothing_is_left(address: str) -> None:
+    async with lending(address, Store()) as (client, path):
+        assert mappings() == 2
+        frames = path.connection.progress
+        for size in (LENT - 10, LENT, len(BLOB), SLOT_SIZE - 100, SLOT_SIZE, 2 * SLOT_SIZE):
+            data = BLOB * (size // len(BLOB)) + BLOB[: size % len(BLOB)]
+            assert await client.call("it", "echo", [data], returns=bytes) == data
+        assert path.connection.progress != frames
+        assert path.connection.lending is not None
+        assert path.connection.lending.borrowed == 0
+    assert mappings() == 0
+
+
+async def test_many_at_once_are_answered_whatever_way_they_take(address: str) -> None:
+    async with lending(address, Store()) as (client, _):
+        blobs = [bytes([number]) * (LENT + number) for number in range(3 * SLOTS)]
+        answers = await asyncio.gather(*(client.call("it", "echo", [one], returns=bytes) for one in blobs))
+        assert answers == blobs
+
+
+async def test_a_view_that_a_method_keeps_is_not_written_over(address: str) -> None:
+    async with lending(address, Store()) as (client, _):
+        blobs = [bytes([number]) * LENT for number in range(2 * SLOTS)]
+        for blob in blobs:
+            assert await client.call("it", "keep", [blob]) == LENT
+        for index, blob in enumerate(blobs):
+            assert await client.call("it", "kept", [index], returns=bytes) == blob
+        await client.call("it", "forget")
+        assert await client.call("it", "echo", [BLOB], returns=bytes) == BLOB
+
+
+async def test_a_view_that_a_caller_keeps_is_not_written_over_and_outlives_the_connection(address: str) -> None:
+    async with lending(address, Store()) as (client, path):
+        blobs = [bytes([number]) * LENT for number in range(2 * SLOTS)]
+        views = [await client.call("it", "echo", [blob], returns=memoryview) for blob in blobs]
+        assert path.connection.lending is not None
+        assert path.connection.lending.borrowed == SLOTS
+        assert views == blobs
+        assert all(view.readonly for view in views[:SLOTS])
+    assert views == blobs
+    views.clear()
+    del path, client
+    await until(lambda: mappings() == 0)
+
+
+async def test_a_large_call_that_fails_gives_its_slot_back(address: str) -> None:
+    async with lending(address, Store()) as (client, path):
+        for _ in range(2 * SLOTS):
+            with pytest.raises(RemoteError, match=f"of {len(BLOB)} bytes"):
+                await client.call("it", "fail", [BLOB])
+            with pytest.raises(NoSuchMethod):
+                await client.call("it", "nothing", [BLOB])
+            with pytest.raises(InvalidArgs):
+                await client.call("it", "kept", [BLOB])
+        lending_here = path.connection.lending
+        assert lending_here is not None
+        await until(lambda: lending_here.lent_slots == 0)
+
+
+async def test_a_worker_that_cannot_open_the_memory_is_sent_all(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, descriptor: int, token: str, size: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(direct_server, "open_memory", refuse)
+    async with bus(address, it=Store()) as client:
+        path = await go_direct(client, "it", "forget")
+        for _ in range(3):
+            assert await client.call("it", "echo", [BLOB], returns=bytes) == BLOB
+        assert path.connection.lending is None
+        assert path_of(client, "it") is path
+        assert mappings() == 0
+
+
+async def test_a_worker_that_is_killed_with_lent_calls_leaves_nothing(address: str) -> None:
+    gate = Gate()
+    let_through(gate)
+    async with broker_at(address), connect(address) as client, serving(address, it=gate) as worker:
+        await go_direct(client, "it", "wait")
+        assert await client.call("it", "wait", [BLOB], returns=bytes) == BLOB
+        assert mappings() == 2
+        gate._open.clear()
+        already = gate._entered
+        calls = [asyncio.ensure_future(client.call("it", "wait", [BLOB], returns=bytes)) for _ in range(SLOTS + 2)]
+        await entered(gate, already + len(calls))
+        kill(worker)
+        for ended in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(ended, WorkerLost)
+        await until(lambda: mappings() == 0)
