@@ -17,7 +17,7 @@ from msgspec import Raw
 from .. import events
 from ..errors import InvalidArgs
 from ..messages import MAX_NAME, Batch, Call, Event, Invalid, Message, Name
-from .framing import HEADER_SIZE, LARGE, write_length
+from .framing import HEADER_SIZE, LARGE, Parts, write_length
 
 Decoded = Message | events.Event | events.Batch
 """A client gets the events it subscribed to with their values decoded, in one step."""
@@ -26,6 +26,9 @@ Received = tuple[Decoded | Invalid, bytes]
 """A message and the frame it came in."""
 
 Encoded = bytes | memoryview | Raw
+
+NOTHING = Raw(b"")
+"""No payload at all: for a frame that gets it otherwise, see `Codec.in_parts`."""
 
 Shape = Literal["map", "list", "null", "one"]
 
@@ -135,7 +138,7 @@ class Codec(abc.ABC):
         """What stands before the value in the body of an `Event`, behind which comes what comes in that of a `Publish`."""
 
     publish_closing: ClassVar[bytes]
-    """What stands behind the value in both, and behind the values of a `Batch`."""
+    """What stands behind the value in both, behind the values of a `Batch`, and behind the payload of a call or an answer."""
 
     @abc.abstractmethod
     def batch_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
@@ -148,6 +151,12 @@ class Codec(abc.ABC):
     def _framed(self, opening: bytes, value: bytes | Raw) -> bytes:
         closing = self.publish_closing
         return b"%b%b%b%b" % (write_length(len(opening) + len(value) + len(closing)), opening, value, closing)
+
+    def in_parts(self, frame: bytes, payload: Raw) -> Parts:
+        """The frame of a `Call`, `Result` or `Publish` that was made with `NOTHING`, with a large payload in its place."""
+        end = len(frame) - len(self.publish_closing)
+        opening = frame[HEADER_SIZE:end]
+        return Parts(write_length(len(frame) - HEADER_SIZE + len(payload)) + opening, payload, frame[end:])
 
     # Bodies in other forms than the shortest
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import cast
 
@@ -53,7 +53,7 @@ from ..messages import (
 from .batching import Run, one_by_one
 from .codec import Codec, Decoded, Decoder, Received
 from .encodings import ENCODINGS, JSON
-from .framing import LARGE, SEED_MAX_FRAME, FrameReader
+from .framing import LARGE, SEED_MAX_FRAME, Frame, FrameReader, Parts
 
 
 class Role(enum.Enum):
@@ -143,7 +143,9 @@ class Connection:
         self._role = role
         self._reader = FrameReader(max_frame)
         self._decode_all = _decoder(role, JSON, extended=False).decode_all
-        self._outbox: list[bytes | Run] = []
+        self._outbox: list[
+            Frame | memoryview | Run
+        ] = []  # a memoryview is the rest of the frame whose beginning was taken
         self._run: Run | None = None  # the last that was begun, while any stands in the outbox
         self._wake = wake
         self._wake_at = 0
@@ -210,7 +212,7 @@ class Connection:
     def send(self, message: Message) -> None:
         self.send_frame(self.codec.encode(message))
 
-    def send_frame(self, frame: bytes) -> None:
+    def send_frame(self, frame: Frame) -> None:
         """Queues a whole frame, header included."""
         self._outbox.append(frame)
         self.queued += len(frame)
@@ -218,7 +220,7 @@ class Connection:
             self._wake_at = self.queued + self._wake_every
             self._wake()
 
-    def send_frames(self, frames: list[bytes], size: int) -> None:
+    def send_frames(self, frames: Sequence[Frame], size: int) -> None:
         """Several of them, of so many bytes together."""
         if frames:
             self._outbox += frames
@@ -256,12 +258,15 @@ class Connection:
         return outbox
 
     def data_to_send(self, limit: int | None = None) -> bytes:
-        """Takes what is queued, or the frames of its beginning that reach `limit` bytes; b"" when there is nothing."""
+        """Takes what is queued, or the frames of its beginning that reach `limit` bytes; b"" when there is nothing.
+
+        With a limit, a large frame may come in several parts.
+        """
         outbox = self._end_runs() if self._run is not None else cast(list[bytes], self._outbox)
         if len(outbox) == 1:
             data = outbox.pop()
         elif limit is None or self.queued <= limit:
-            data = b"".join(outbox)
+            data = b"".join(outbox) if self.queued <= LARGE else b"".join(map(bytes, outbox))
             outbox.clear()
         else:
             size = count = 0
@@ -271,11 +276,21 @@ class Connection:
             data = b"".join(outbox[:count]) if count > 1 else outbox[0]
             del outbox[:count]
         size = len(data)
-        if size > LARGE and not allocation.asked:
-            allocation.keep_large_pieces()
+        if size > LARGE:
+            data = self._large_to_send(data, whole=limit is None)
+            size = len(data)
         self.queued -= size
         self._wake_at = 0
         return data
+
+    def _large_to_send(self, data: Frame, *, whole: bool) -> bytes:
+        allocation.keep_large_pieces()
+        if not isinstance(data, Parts):
+            return data
+        if whole:
+            return bytes(data)
+        self._outbox[0:0] = data.rest
+        return data.opening
 
     def discard(self) -> None:
         """Nothing of what is queued will be sent."""
@@ -292,7 +307,9 @@ class Connection:
     def unsent(self) -> list[Decoded | Invalid]:
         """The messages that are queued: of a connection that is lost, those that were surely not sent."""
         other = Role.BROKER if self._role is Role.CLIENT else Role.CLIENT
-        frames = FrameReader(sys.maxsize).feed(b"".join(self._end_runs()))
+        self._end_runs()
+        whole = [bytes(cast(bytes, one)) for one in self._outbox if not isinstance(one, memoryview)]
+        frames = FrameReader(sys.maxsize).feed(b"".join(whole))
         messages: list[Decoded | Invalid] = []
         for message, _ in _decoder(other, self.codec, extended=True).decode_all(frames):
             messages += one_by_one(message, self.codec) if isinstance(message, UndecodedBatch) else (message,)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import cast
 
+from msgspec import Raw
+
 from .. import allocation
 
 HEADER_SIZE = 4
@@ -32,6 +34,31 @@ FIRST_ROOM = 2 * 1024 * 1024
 
 GROWTH = 4
 """How many times as much is set aside when all that has come: a longer frame is moved less than once altogether."""
+
+
+class Parts:
+    """A frame whose payload stays where it is: it is written behind its opening, not copied there before.
+
+    The payload is longer than `LARGE`, and is not changed any more.
+    """
+
+    __slots__ = ("_size", "opening", "rest")
+
+    def __init__(self, opening: bytes, payload: bytes | Raw, closing: bytes = b"") -> None:
+        """The opening begins with the frame's length."""
+        self.opening = opening
+        self.rest = [memoryview(payload), memoryview(closing)] if closing else [memoryview(payload)]
+        self._size = len(opening) + len(payload) + len(closing)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join((self.opening, *self.rest))
+
+
+Frame = bytes | Parts
+"""A whole one that is to be sent, header included."""
 
 
 class FrameReader:

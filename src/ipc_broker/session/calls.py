@@ -9,8 +9,8 @@ from msgspec import UNSET, Raw
 
 from ..errors import InvalidArgs, RemoteError, TooLarge
 from ..messages import Call, Cancel, Credit, Error, Invalid, Item, Result
-from ..protocol.codec import checked_name
-from ..protocol.framing import HEADER_SIZE
+from ..protocol.codec import NOTHING, checked_name
+from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from .direct import Directs
 from .replies import PendingCalls, exception_of
 from .serving import over_frame_limit
@@ -67,6 +67,7 @@ class Calls:
         self._last_id += 1
         call_id = f"{self.prefix}{self._last_id}"  # what `next_id` does
         timeout_ms = 0 if timeout is None or session.welcome is None else _milliseconds(timeout)
+        frame: Frame
         if headers or credit:
             for name in (object_name, method):
                 checked_name(name)
@@ -75,6 +76,9 @@ class Calls:
                 frame = connection.codec.encode(message)
             except (UnicodeEncodeError, TypeError) as error:
                 raise InvalidArgs(f"the headers cannot be sent: {error}", delivered="no") from error
+        elif len(args) > LARGE:
+            codec = connection.codec
+            frame = codec.in_parts(codec.call_frame(call_id, object_name, method, timeout_ms, NOTHING), args)
         else:
             frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
         if len(frame) - HEADER_SIZE > connection.send_limit:

@@ -23,9 +23,9 @@ from ..messages import (
     RegisterObject,
     Result,
 )
-from ..protocol.codec import checked_name
+from ..protocol.codec import NOTHING, checked_name
 from ..protocol.connection import Connection, State
-from ..protocol.framing import HEADER_SIZE
+from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from ..protocol.payload import Unsendable
 from .replies import Questions
 from .shell import DirectServer, Server
@@ -122,7 +122,12 @@ class Serving:
 
     def answer(self, call: Call, connection: Connection, value: Raw) -> None:
         if connection.state is not _CLOSING:
-            frame = connection.codec.result_frame(call, value)
+            codec = connection.codec
+            frame: Frame
+            if len(value) > LARGE:
+                frame = codec.in_parts(codec.result_frame(call, NOTHING), value)
+            else:
+                frame = codec.result_frame(call, value)
             if len(frame) - HEADER_SIZE > connection.send_limit:
                 reason = over_frame_limit(frame, connection, f"the result of '{call.object_name}.{call.method}'")
                 self.fail(call, connection, "too_large", reason)
@@ -238,5 +243,5 @@ class _Registration:
             self._serving.server.registered(self._name, error)
 
 
-def over_frame_limit(frame: bytes, connection: Connection, what: str) -> str:
+def over_frame_limit(frame: Frame, connection: Connection, what: str) -> str:
     return f"{what} takes {len(frame) - HEADER_SIZE} bytes, over the limit of {connection.send_limit} bytes"
