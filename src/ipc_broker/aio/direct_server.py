@@ -18,6 +18,7 @@ from ..protocol.connection import Connection, Role
 from ..session import Server
 from .accepting import Acceptor
 from .direct import WRITE_AT_ONCE, DirectEnd
+from .large import read_large_directly
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -193,6 +194,7 @@ class DirectCaller(DirectEnd):
         broker = session.connection if session.ready else None
         self._pid = pid_of(transport.get_extra_info("socket"))
         self.connection = Connection(Role.CLIENT, self.wake, wake_every=WRITE_AT_ONCE)
+        read_large_directly(self.transport, self, self.connection)
         if broker is None or self._pid is None or not self._server.came(self):
             self.transport.abort()
         else:
