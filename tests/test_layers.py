@@ -71,6 +71,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio.accepting": LEVEL_0,
     "aio.unix": ("aio.accepting", "identity", *LEVEL_0),
     "aio.memory": LEVEL_0,
+    "aio.large": ("protocol", *LEVEL_0),
     "aio.pipes": ("aio.accepting", "destination", "identity", *LEVEL_0),
     "aio.transport": ("aio.memory", "aio.pipes", "aio.unix", "destination", *LEVEL_0),
     "aio.listening": ("identity", "aio.accepting", "aio.memory", "aio.pipes", "aio.unix", *LEVEL_0),
@@ -84,6 +85,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aio.broker": (
         "aio.gate",
         "aio.inherited",
+        "aio.large",
         "aio.launching",
         "aio.listening",
         "aio.permissions",
@@ -100,6 +102,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Clients and workers, and what they share.
     "aio": (
         "aio.accepting",
+        "aio.large",
         "aio.signals",
         "aio.transport",
         "destination",

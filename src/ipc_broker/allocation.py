@@ -8,6 +8,8 @@ found out. See mallopt(3).
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 
 KEPT = 64 * 1024 * 1024
 """Bytes at the end of the heap that stay with the process when they are free."""
@@ -32,3 +34,27 @@ def keep_large_pieces() -> None:
             mallopt(_M_TRIM_THRESHOLD, KEPT)
             mallopt(_M_MMAP_THRESHOLD, LARGEST)
     asked = True
+
+
+def _cleared(size: int) -> bytearray:
+    return bytearray(size)
+
+
+_allocate: Callable[[int], bytearray] | None = None
+
+
+def uncleared(size: int) -> bytearray:
+    """A piece of so many bytes, whatever they say: all of them are to be written. To clear them would be to write them twice.
+
+    What is new from the system, and was never written, takes no memory yet.
+    """
+    global _allocate
+    if _allocate is None:
+        _allocate = _cleared
+        if sys.implementation.name == "cpython":
+            import ctypes
+
+            make = ctypes.pythonapi.PyByteArray_FromStringAndSize
+            make.argtypes, make.restype = (ctypes.c_char_p, ctypes.c_ssize_t), ctypes.py_object
+            _allocate = partial(make, None)
+    return _allocate(size)

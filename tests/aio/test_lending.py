@@ -14,7 +14,8 @@ from ipc_broker import RemoteError, connect
 from ipc_broker.aio import direct_server
 from ipc_broker.aio.client import Client
 from ipc_broker.errors import InvalidArgs, NoSuchMethod, WorkerLost
-from ipc_broker.protocol.lending import LENT, SLOT_SIZE, SLOTS
+from ipc_broker.protocol.framing import LARGE
+from ipc_broker.protocol.lending import SLOT_SIZE, SLOTS
 from ipc_broker.session.direct import Path as DirectPath
 from tests.aio.bus import broker_at, bus, serving, until
 from tests.aio.direct import go_direct, needs_direct, path_of
@@ -23,7 +24,7 @@ from tests.aio.test_worker_modes import kill
 
 pytestmark = needs_direct
 
-BLOB = bytes(range(256)) * (LENT // 128)
+BLOB = bytes(range(256)) * (LARGE // 128)
 
 
 class Store:
@@ -69,7 +70,7 @@ async def test_large_calls_and_answers_are_lent_and_nothing_is_left(address: str
     async with lending(address, Store()) as (client, path):
         assert mappings() == 2
         frames = path.connection.progress
-        for size in (LENT - 10, LENT, len(BLOB), SLOT_SIZE - 100, SLOT_SIZE, 2 * SLOT_SIZE):
+        for size in (LARGE - 10, LARGE, len(BLOB), SLOT_SIZE - 100, SLOT_SIZE, 2 * SLOT_SIZE):
             data = BLOB * (size // len(BLOB)) + BLOB[: size % len(BLOB)]
             assert await client.call("it", "echo", [data], returns=bytes) == data
         assert path.connection.progress != frames
@@ -80,16 +81,16 @@ async def test_large_calls_and_answers_are_lent_and_nothing_is_left(address: str
 
 async def test_many_at_once_are_answered_whatever_way_they_take(address: str) -> None:
     async with lending(address, Store()) as (client, _):
-        blobs = [bytes([number]) * (LENT + number) for number in range(3 * SLOTS)]
+        blobs = [bytes([number]) * (LARGE + number) for number in range(3 * SLOTS)]
         answers = await asyncio.gather(*(client.call("it", "echo", [one], returns=bytes) for one in blobs))
         assert answers == blobs
 
 
 async def test_a_view_that_a_method_keeps_is_not_written_over(address: str) -> None:
     async with lending(address, Store()) as (client, _):
-        blobs = [bytes([number]) * LENT for number in range(2 * SLOTS)]
+        blobs = [bytes([number]) * LARGE for number in range(2 * SLOTS)]
         for blob in blobs:
-            assert await client.call("it", "keep", [blob]) == LENT
+            assert await client.call("it", "keep", [blob]) == LARGE
         for index, blob in enumerate(blobs):
             assert await client.call("it", "kept", [index], returns=bytes) == blob
         await client.call("it", "forget")
@@ -98,7 +99,7 @@ async def test_a_view_that_a_method_keeps_is_not_written_over(address: str) -> N
 
 async def test_a_view_that_a_caller_keeps_is_not_written_over_and_outlives_the_connection(address: str) -> None:
     async with lending(address, Store()) as (client, path):
-        blobs = [bytes([number]) * LENT for number in range(2 * SLOTS)]
+        blobs = [bytes([number]) * LARGE for number in range(2 * SLOTS)]
         views = [await client.call("it", "echo", [blob], returns=memoryview) for blob in blobs]
         assert path.connection.lending is not None
         assert path.connection.lending.borrowed == SLOTS

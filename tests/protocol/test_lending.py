@@ -12,12 +12,19 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from ipc_broker.messages import Call, Cancel, Invalid, Lent, Memory, Message, Result
+from ipc_broker.protocol.codec import NOTHING
 from ipc_broker.protocol.connection import Connection, Role, State
 from ipc_broker.protocol.encodings import MSGPACK
+from ipc_broker.protocol.framing import LARGE, Frame
 from ipc_broker.protocol.lending import FIRST, SIZE, SLOT_SIZE, SLOTS, Lending
 
 LIMIT = 16 * 1024 * 1024
-LARGE = MSGPACK.encode_payload(bytes(range(256)) * 1024)
+PAYLOAD = MSGPACK.encode_payload(bytes(range(256)) * 1025)
+
+
+def frame_of(opening: bytes, payload: Raw) -> Frame:
+    """As whoever sends it makes it."""
+    return MSGPACK.in_parts(opening, payload) if len(payload) > LARGE else bytes(MSGPACK.in_parts(opening, payload))
 
 
 class Pair:
@@ -31,36 +38,52 @@ class Pair:
         self.caller.lending = self.at_caller = Lending(self.memory, is_caller=True)
         self.worker.lending = self.at_worker = Lending(self.memory, is_caller=False)
         self.at_caller.may_lend = True
+        self._to_worker = self._to_caller = b""
 
     def states(self) -> list[int]:
         return list(self.memory[16 : 16 + 2 * SLOTS])
 
-    def call(self, number: int = 1, args: Raw = LARGE) -> None:
-        self.caller.send_large(*MSGPACK.call_parts(f"7.{number}", "it", "echo", 0, args))
+    def call(self, number: int = 1, args: Raw = PAYLOAD) -> None:
+        self.caller.send_frame(frame_of(MSGPACK.call_frame(f"7.{number}", "it", "echo", 0, NOTHING), args))
 
-    def answer(self, number: int = 1, value: Raw = LARGE) -> None:
+    def answer(self, number: int = 1, value: Raw = PAYLOAD) -> None:
         call = Call(f"7.{number}", "it", "echo", MSGPACK.null)
-        self.worker.send_large(*MSGPACK.result_parts(call, value))
+        self.worker.send_frame(frame_of(MSGPACK.result_frame(call, NOTHING), value))
+
+    def sent_by_caller(self) -> int:
+        """Bytes."""
+        while self.caller.queued:
+            self._to_worker += self.caller.data_to_send(LARGE)
+        return len(self._to_worker)
+
+    def sent_by_worker(self) -> int:
+        while self.worker.queued:
+            self._to_caller += self.worker.data_to_send(LARGE)
+        return len(self._to_caller)
 
     def at_the_worker(self) -> list[object]:
-        return [message for message, _ in self.worker.receive_data(self.caller.data_to_send())]
+        self.sent_by_caller()
+        data, self._to_worker = self._to_worker, b""
+        return [message for message, _ in self.worker.receive_data(data)]
 
     def at_the_caller(self) -> list[object]:
-        return [message for message, _ in self.caller.receive_data(self.worker.data_to_send())]
+        self.sent_by_worker()
+        data, self._to_caller = self._to_caller, b""
+        return [message for message, _ in self.caller.receive_data(data)]
 
 
-def call(number: int = 1, args: Raw = LARGE) -> Call:
+def call(number: int = 1, args: Raw = PAYLOAD) -> Call:
     return Call(f"7.{number}", "it", "echo", args)
 
 
 def test_a_large_call_and_its_answer_stand_in_the_memory() -> None:
     pair = Pair()
     pair.call()
-    assert pair.caller.queued < 100
+    assert pair.sent_by_caller() < 100
     assert pair.at_the_worker() == [call()]
     pair.answer()
-    assert pair.worker.queued < 100
-    assert pair.at_the_caller() == [Result("7.1", "it", LARGE)]
+    assert pair.sent_by_worker() < 100
+    assert pair.at_the_caller() == [Result("7.1", "it", PAYLOAD)]
 
 
 def test_a_slot_is_free_again_when_nobody_has_a_view_of_it() -> None:
@@ -75,8 +98,9 @@ def test_a_slot_is_free_again_when_nobody_has_a_view_of_it() -> None:
     kept = MSGPACK.decode_payload(args, memoryview)
     del args
     assert pair.at_worker.borrowed == 1
-    assert bytes(kept) == bytes(view) == bytes(range(256)) * 1024
+    assert bytes(kept) == bytes(view) == bytes(range(256)) * 1025
     pair.call(2)
+    assert pair.sent_by_caller() < 100
     assert pair.states()[:2] == [1, 1]
     assert bytes(kept) == bytes(view), "what somebody has a view of was written over"
     del kept
@@ -97,27 +121,29 @@ def test_the_lowest_free_slot_is_taken_and_without_one_it_is_sent() -> None:
     pair = Pair()
     for number in range(SLOTS):
         pair.call(number)
+    assert pair.sent_by_caller() < 100 * SLOTS
     assert pair.states() == [1] * SLOTS + [0] * SLOTS
     pair.call(SLOTS)
-    assert pair.caller.queued > len(LARGE)
+    assert pair.sent_by_caller() > len(PAYLOAD)
     came = pair.at_the_worker()
     assert came == [call(number) for number in range(SLOTS + 1)]
     del came[1]
     assert pair.states() == [1, 0, 1, 1, 0, 0, 0, 0]
     pair.call(9)
+    assert pair.sent_by_caller() < 100
     assert pair.states()[1] == 1
 
 
 def test_what_no_slot_can_hold_is_sent() -> None:
     pair = Pair()
-    head, _ = MSGPACK.call_parts("7.1", "it", "echo", 0, LARGE)
+    head = MSGPACK.call_frame("7.1", "it", "echo", 0, NOTHING)
     fits = MSGPACK.encode_payload(bytes(SLOT_SIZE - len(head) - 5))
     pair.call(1, fits)
-    assert pair.caller.queued < 100
+    assert pair.sent_by_caller() < 100
     assert pair.at_the_worker() == [call(1, fits)]
     larger = MSGPACK.encode_payload(bytes(SLOT_SIZE - len(head) - 4))
     pair.call(2, larger)
-    assert pair.caller.queued > SLOT_SIZE
+    assert pair.sent_by_caller() > SLOT_SIZE
     assert pair.at_the_worker() == [call(2, larger)]
 
 
@@ -125,14 +151,17 @@ def test_before_the_other_end_has_opened_the_memory_nothing_is_lent() -> None:
     pair = Pair()
     pair.at_caller.may_lend = False
     pair.call()
-    assert pair.caller.queued > len(LARGE)
+    assert pair.sent_by_caller() > len(PAYLOAD)
 
 
 def test_a_call_that_was_not_sent_is_found() -> None:
     pair = Pair()
     pair.call(1)
+    data = pair.caller.data_to_send()
+    assert len(data) < 100
     pair.caller.send(Cancel("7.9"))
     pair.call(2)
+    pair.caller.take_back(data)
     assert pair.caller.unsent() == [call(1), Cancel("7.9"), call(2)]
 
 

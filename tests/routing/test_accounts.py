@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from ipc_broker.config import Limits, Quotas
+from ipc_broker.protocol.framing import FIRST_ROOM
 from ipc_broker.routing.accounts import LOOK_EVERY, PAUSE
 from ipc_broker.security.principal import Principal
 from tests.memory import Bus, RawPeer, extended_peer
@@ -192,9 +193,24 @@ def test_a_message_without_its_end_counts_too(size: int) -> None:
         bus.settle()
     bus.advance(LOOK_EVERY)
     assert not peers[0].ended
-    peers[1].send_bytes(unfinished[:20_000])
+    peers[1].send_bytes(frame(publish("a", "b", "x" * 100_000))[:20_000])
     bus.advance(LOOK_EVERY)
     assert [peer.ended for peer in peers] == [True, False]
+
+
+def test_what_is_set_aside_for_a_large_message_counts_before_it_comes() -> None:
+    bus = bus_with(queued=2 * FIRST_ROOM)
+    peers = [json_peer(bus, principal=ALICE) for _ in range(3)]
+    for peer in peers:
+        assert not peers[0].ended
+        peer.send_bytes((60_000_000).to_bytes(4, "big"))
+        bus.advance(LOOK_EVERY)
+    peers[0].send_bytes(b"x")
+    bus.settle()
+    peers[1].send_bytes(b"x")
+    peers[2].send_bytes(b"x")
+    bus.advance(LOOK_EVERY)
+    assert [peer.ended for peer in peers] == [False, False, True]
 
 
 # Their rate

@@ -146,6 +146,25 @@ def test_an_event_that_is_too_large_for_its_subscriber_is_missed_in_its_place(
     assert [len(str(value)) for value in told(other.receive())] == [70_000, 1, 1, 70_000, 70_000, 1]
 
 
+@pytest.mark.parametrize("overflow", ["", "drop_oldest", "latest"])
+def test_large_events_go_out_and_wait_as_others_do(bus: Bus, overflow: str) -> None:
+    """Their values are not copied on their way."""
+    publisher = packed_peer(bus, max_frame=1 << 26)
+    peers = [connect(bus, max_frame=1 << 26) for connect in (packed_peer, packed_peer, json_peer)]
+    for id, peer in enumerate(peers, 1):
+        subscribe_to(peer, "sensor", "a", id, 1, overflow=overflow)
+    values: list[Json] = [letter * 300_000 for letter in "ab"]
+    send(publisher, *values)
+    bus.settle()
+    for id, peer in enumerate(peers, 1):
+        waiting = size_for(peer, event_for(id, "sensor", "a", values[1]))
+        assert subscription_of(peer, id).backlog_bytes == waiting
+        assert peer.receive() == [event_for(id, "sensor", "a", values[0])]
+        peer.send(event_credit(id, PLENTY))
+        assert peer.receive() == [event_for(id, "sensor", "a", values[1])]
+        assert subscription_of(peer, id).backlog_bytes == 0
+
+
 def test_being_told_of_missed_events_costs_no_credit(subscriber: RawPeer, publisher: RawPeer) -> None:
     """Its subscriber gives back what events cost."""
     subscribe_to(subscriber, "sensor", "a", 1, 0)

@@ -21,9 +21,11 @@ from ipc_broker.messages import (
     Publish,
     Result,
 )
+from ipc_broker.protocol.codec import NOTHING
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.encodings import MSGPACK
-from ipc_broker.protocol.lending import LENT, SIZE, Lending
+from ipc_broker.protocol.framing import LARGE as LARGE_BYTES
+from ipc_broker.protocol.lending import SIZE, Lending
 from ipc_broker.session import direct
 from ipc_broker.session.direct import ASK_AFTER, ASK_AGAIN, MOST_OBJECTS, Path
 from tests.messages import error, result
@@ -505,7 +507,7 @@ class Made:
         self.closed = True
 
 
-LARGE = "x" * LENT
+LARGE = "x" * LARGE_BYTES
 
 
 def lending(object_name: str = "it", *, memory: bool = True) -> tuple[Peer, Path, Connection, Memories]:
@@ -525,6 +527,12 @@ def call_large(peer: Peer, object_name: str = "it") -> tuple[str, Answer]:
     return peer.session.call(object_name, "add", MSGPACK.encode_payload([LARGE]), answer, None), answer
 
 
+def answer_large(worker: Connection, call_id: str) -> bytes:
+    opening = MSGPACK.result_frame(Call(call_id, "it", "add", MSGPACK.null), NOTHING)
+    worker.send_frame(MSGPACK.in_parts(opening, MSGPACK.encode_payload(LARGE)))
+    return worker.data_to_send()
+
+
 def test_the_first_large_call_is_sent_and_those_that_follow_are_lent() -> None:
     peer, path, worker, memories = lending()
     peer.call()
@@ -536,18 +544,22 @@ def test_the_first_large_call_is_sent_and_those_that_follow_are_lent() -> None:
     assert told == Memory(made.descriptor, made.token)
     assert isinstance(first, Call)
     call_large(peer)
-    assert path.connection.queued > LENT, "it was lent before the worker had opened the memory"
-    assert len(said(path, worker)) == 1
+    data = path.connection.data_to_send()
+    assert len(data) > LARGE_BYTES, "it was lent before the worker had opened the memory"
+    assert len(worker.receive_data(data)) == 1
     worker.lending = Lending(made.memory, is_caller=False)
     assert not made.closed
     peer.tell(path, Memory(token=made.token))
     assert made.closed
     call_id, answer = call_large(peer)
-    assert path.connection.queued < 100
-    assert said(path, worker) == [Call(call_id, "it", "add", MSGPACK.encode_payload([LARGE]))]
-    worker.send_large(*MSGPACK.result_parts(Call(call_id, "it", "add", MSGPACK.null), MSGPACK.encode_payload(LARGE)))
-    assert worker.queued < 100
-    assert peer.directs.receive_data(path, worker.data_to_send())
+    data = path.connection.data_to_send()
+    assert len(data) < 100
+    assert [message for message, _ in worker.receive_data(data)] == [
+        Call(call_id, "it", "add", MSGPACK.encode_payload([LARGE]))
+    ]
+    data = answer_large(worker, call_id)
+    assert len(data) < 100
+    assert peer.directs.receive_data(path, data)
     assert answer.value == LARGE
     assert memories.made == [made]
 
@@ -558,10 +570,10 @@ def test_an_answer_may_be_lent_with_the_word_that_the_memory_is_open() -> None:
     said(path, worker)
     [made] = memories.made
     worker.lending = Lending(made.memory, is_caller=False)
-    worker.send(Memory(token=made.token))
-    worker.send_large(*MSGPACK.result_parts(Call(call_id, "it", "add", MSGPACK.null), MSGPACK.encode_payload(LARGE)))
-    assert worker.queued < 200
-    assert peer.directs.receive_data(path, worker.data_to_send())
+    told = MSGPACK.encode(Memory(token=made.token))
+    data = answer_large(worker, call_id)
+    assert len(data) < 100
+    assert peer.directs.receive_data(path, told + data)
     assert answer.value == LARGE
 
 

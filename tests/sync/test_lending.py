@@ -10,14 +10,15 @@ import pytest
 
 from ipc_broker.errors import DeadlineExceeded
 from ipc_broker.identity.direct import AVAILABLE
-from ipc_broker.protocol.lending import LENT, SLOT_SIZE, SLOTS, Lending
+from ipc_broker.protocol.framing import LARGE
+from ipc_broker.protocol.lending import SLOT_SIZE, SLOTS, Lending
 from ipc_broker.sync import Client
 from tests.sync.bus import Bus
 from tests.sync.test_direct import at_gate, go_direct, path_of
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="only Linux has sockets without a file")
 
-BLOB = bytes(range(256)) * (LENT // 128)
+BLOB = bytes(range(256)) * (LARGE // 128)
 
 
 def lending(client: Client) -> Lending:
@@ -32,7 +33,7 @@ def lending(client: Client) -> Lending:
 
 def test_large_calls_and_answers_are_lent(our_bus: Bus, our_client: Client) -> None:
     memory = lending(our_client)
-    for size in (LENT - 10, LENT, SLOT_SIZE - 100, SLOT_SIZE, 2 * SLOT_SIZE):
+    for size in (LARGE - 10, LARGE, SLOT_SIZE - 100, SLOT_SIZE, 2 * SLOT_SIZE):
         data = BLOB * (size // len(BLOB)) + BLOB[: size % len(BLOB)]
         assert our_client.call("echo", "back", [data], returns=bytes) == data
     assert memory.borrowed == 0
@@ -41,7 +42,7 @@ def test_large_calls_and_answers_are_lent(our_bus: Bus, our_client: Client) -> N
 
 def test_views_that_are_kept_stay_as_they_are(our_bus: Bus, our_client: Client) -> None:
     memory = lending(our_client)
-    blobs = [bytes([number]) * LENT for number in range(2 * SLOTS)]
+    blobs = [bytes([number]) * LARGE for number in range(2 * SLOTS)]
     views = [our_client.call("echo", "back", [blob], returns=memoryview) for blob in blobs]
     assert memory.borrowed == SLOTS
     assert views == blobs
@@ -53,7 +54,7 @@ def test_threads_that_call_at_once_get_their_own_answers(our_bus: Bus, our_clien
     lending(our_client)
 
     def echo(number: int) -> bool:
-        blob = bytes([number]) * (LENT + number)
+        blob = bytes([number]) * (LARGE + number)
         return our_client.call("echo", "back", [blob], returns=bytes) == blob
 
     with ThreadPoolExecutor(8) as threads:
@@ -63,7 +64,7 @@ def test_threads_that_call_at_once_get_their_own_answers(our_bus: Bus, our_clien
 def test_a_large_call_that_takes_too_long_costs_the_connection_and_the_next_has_memory_again(
     our_bus: Bus, our_client: Client
 ) -> None:
-    opened, shut = "open" * LENT, "shut" * LENT
+    opened, shut = "open" * LARGE, "shut" * LARGE
     our_bus.open(opened)
     path = at_gate(our_bus, our_client)
     for _ in range(2):

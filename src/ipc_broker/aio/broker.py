@@ -23,6 +23,7 @@ from ..tls import ServerContext
 from ..version import VERSION
 from .gate import Gate
 from .inherited import InheritedSocket, is_at
+from .large import read_large_directly
 from .launching import ProcessLauncher
 from .listening import Listener, ListenFor, listen, raise_descriptor_limit
 from .permissions import LOOK_EVERY, Permissions
@@ -306,6 +307,7 @@ class _PeerProtocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._is_tls = write_at_once(self._transport)
         self._peer = self._broker.joined(self, self._transport)
+        read_large_directly(self._transport, self, self._peer.connection)
         if self._broker.closing:  # it was accepted in the last moment
             self._transport.close()
         elif self._router.woken:  # it is one too many, or may not come in, or not be read from yet

@@ -12,6 +12,7 @@ from ..identity.direct import connect_to_worker
 from ..messages import DirectOffer
 from ..protocol.connection import Connection
 from ..session.direct import Path
+from .large import read_large_directly
 from .transport import WRITE_CHUNK, write_at_once
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class DirectLink(DirectEnd):
         else:
             self._path = path
             self.connection = path.connection
+            read_large_directly(self.transport, self, self.connection)
             self._directs.begin(path)
 
     def receive(self, data: bytes) -> None:

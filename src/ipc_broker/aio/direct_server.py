@@ -17,11 +17,13 @@ from ..identity.direct import listen_for_callers, pid_of, take_no_more
 from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Memory, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
-from ..protocol.lending import LENT, SIZE, Lending
+from ..protocol.framing import LARGE
+from ..protocol.lending import SIZE, Lending
 from ..session import Server
 from ..shared_memory import AVAILABLE, open_memory
 from .accepting import Acceptor
 from .direct import WRITE_AT_ONCE, DirectEnd
+from .large import read_large_directly
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -197,6 +199,7 @@ class DirectCaller(DirectEnd):
         broker = session.connection if session.ready else None
         self._pid = pid_of(transport.get_extra_info("socket"))
         self.connection = Connection(Role.DIRECT, self.wake, wake_every=WRITE_AT_ONCE)
+        read_large_directly(self.transport, self, self.connection)
         if broker is None or self._pid is None or not self._server.came(self):
             self.transport.abort()
         else:
@@ -276,7 +279,7 @@ class DirectCaller(DirectEnd):
                 else:
                     server.calls += 1
                     server.server.call(message, self.connection)
-                    if self.connection.lending is not None and len(message.args) >= LENT:
+                    if self.connection.lending is not None and len(message.args) > LARGE:
                         # They are decoded: the slot that they stood in can be used again.
                         force_setattr(message, "args", self.connection.codec.null)
             elif isinstance(message, Memory):

@@ -24,6 +24,7 @@ from ..errors import (
 from ..forking import disown_in_children, give_up
 from ..identity.direct import AVAILABLE
 from ..messages import DirectOffer, Error, Invalid, Welcome
+from ..protocol.connection import Connection
 from ..session import WRITE_EARLY, Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
@@ -330,16 +331,17 @@ class Link:
 
     # What the protocol tells
 
-    def made(self, protocol: LinkProtocol, opened: asyncio.Future[Welcome | None]) -> None:
+    def made(self, protocol: LinkProtocol, opened: asyncio.Future[Welcome | None]) -> Connection | None:
         if self.closed or opened.done():
             protocol.transport.abort()
-            return
+            return None
         self._protocol = protocol
         self._senseless = ""
         self._stops = False
         self.writable(True)
         opened.add_done_callback(self._opened)
         self.session.connection_made(self.wake, opened, self.loop.time())
+        return self.session.connection
 
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
         if not opened.cancelled() and opened.exception() is None and self.session.opened:

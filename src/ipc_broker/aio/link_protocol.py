@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from ..errors import UntrustedBroker
 from ..identity.trust import require_trusted
 from ..messages import Welcome
+from .large import read_large_directly
 from .transport import connect_failed, write_at_once
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ class LinkProtocol(asyncio.Protocol):
                 self._opened.set_exception(error if distrusted else connect_failed(self._link.address, error))
             self.transport.abort()
         else:
-            self._link.made(self, self._opened)
+            connection = self._link.made(self, self._opened)
+            if connection is not None:
+                read_large_directly(self.transport, self, connection)
 
     def data_received(self, data: bytes) -> None:
         link = self._link

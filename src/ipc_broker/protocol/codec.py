@@ -17,7 +17,7 @@ from msgspec import Raw
 from .. import events
 from ..errors import InvalidArgs
 from ..messages import MAX_NAME, Batch, Call, Event, Invalid, Message, Name
-from .framing import HEADER_SIZE, LARGE, write_length
+from .framing import HEADER_SIZE, LARGE, Parts, write_length
 
 Decoded = Message | events.Event | events.Batch
 """A client gets the events it subscribed to with their values decoded, in one step."""
@@ -27,8 +27,8 @@ Received = tuple[Decoded | Invalid, bytes]
 
 Encoded = bytes | memoryview | Raw
 
-Parts = tuple[bytes, bytes | Raw]
-"""A frame in two, so that the payload need not be copied for it where it is the end."""
+NOTHING = Raw(b"")
+"""No payload at all: for a frame that gets it otherwise, see `Codec.in_parts`."""
 
 Shape = Literal["map", "list", "null", "one"]
 
@@ -121,14 +121,6 @@ class Codec(abc.ABC):
     def result_frame(self, call: Call, value: Raw) -> bytes:
         """The frame of the `Result` for a call."""
 
-    def call_parts(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> Parts:
-        """The same frame as `call_frame`."""
-        return self.call_frame(call_id, object_name, method, timeout_ms, args), b""
-
-    def result_parts(self, call: Call, value: Raw) -> Parts:
-        """The same frame as `result_frame`."""
-        return self.result_frame(call, value), b""
-
     def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
         """The frame of a `Publish` that asks for nothing else. Raises InvalidArgs."""
         return self._framed(self.publish_opening(object_name, topic), value)
@@ -146,7 +138,7 @@ class Codec(abc.ABC):
         """What stands before the value in the body of an `Event`, behind which comes what comes in that of a `Publish`."""
 
     publish_closing: ClassVar[bytes]
-    """What stands behind the value in both, and behind the values of a `Batch`."""
+    """What stands behind the value in both, behind the values of a `Batch`, and behind the payload of a call or an answer."""
 
     @abc.abstractmethod
     def batch_opening(self, object_name: str, topic: str, subscription: int) -> bytes:
@@ -159,6 +151,12 @@ class Codec(abc.ABC):
     def _framed(self, opening: bytes, value: bytes | Raw) -> bytes:
         closing = self.publish_closing
         return b"%b%b%b%b" % (write_length(len(opening) + len(value) + len(closing)), opening, value, closing)
+
+    def in_parts(self, frame: bytes, payload: Raw) -> Parts:
+        """The frame of a `Call`, `Result` or `Publish` that was made with `NOTHING`, with a large payload in its place."""
+        end = len(frame) - len(self.publish_closing)
+        opening = frame[HEADER_SIZE:end]
+        return Parts(write_length(len(frame) - HEADER_SIZE + len(payload)) + opening, payload, frame[end:])
 
     # Bodies in other forms than the shortest
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -55,7 +55,7 @@ from ..messages import (
 from .batching import Run, one_by_one
 from .codec import Codec, Decoded, Decoder, Received
 from .encodings import ENCODINGS, JSON
-from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, FrameReader
+from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, Frame, FrameReader, Parts
 
 if TYPE_CHECKING:
     from .lending import Lending
@@ -156,7 +156,9 @@ class Connection:
         self._role = role
         self._reader = FrameReader(max_frame)
         self._decode_all = _decoder(role, JSON, extended=False).decode_all
-        self._outbox: list[bytes | Run] = []
+        self._outbox: list[
+            Frame | memoryview | Run
+        ] = []  # a memoryview is the rest of the frame whose beginning was taken
         self._run: Run | None = None  # the last that was begun, while any stands in the outbox
         self._wake = wake
         self._wake_at = 0
@@ -194,6 +196,23 @@ class Connection:
                     received[place] = self._borrow(message, self.lending), b""
         return received
 
+    def read_large_by(self, begun: Callable[[], None]) -> None:
+        """`begun` is called when a large frame begins. The shell may then read it straight to its place: into `room`."""
+        self._reader.on_large = begun
+
+    @property
+    def in_large(self) -> bool:
+        """Whether the next bytes belong into `room`."""
+        return self._reader.in_large
+
+    def room(self) -> memoryview | None:
+        """See `FrameReader`."""
+        return self._reader.room()
+
+    def filled(self, count: int) -> bool:
+        """So many bytes were read into `room`. Whether `receive_data` has a message now, even of b""."""
+        return self._reader.filled(count)
+
     def receive_one_by_one(self, data: bytes) -> Iterator[Received]:
         """The same while hello is not answered: what stands behind the answer is encoded as that says."""
         if self.state is not _CLOSING:
@@ -221,7 +240,7 @@ class Connection:
     def send(self, message: Message) -> None:
         self.send_frame(self.codec.encode(message))
 
-    def send_frame(self, frame: bytes) -> None:
+    def send_frame(self, frame: Frame) -> None:
         """Queues a whole frame, header included."""
         self._outbox.append(frame)
         self.queued += len(frame)
@@ -229,12 +248,7 @@ class Connection:
             self._wake_at = self.queued + self._wake_every
             self._wake()
 
-    def send_large(self, head: bytes, payload: bytes | Raw) -> None:
-        """Queues the frame that both make, or lends it where that can be."""
-        lent = None if self.lending is None else self.lending.lend(head, payload)
-        self.send_frame(b"%b%b" % (head, payload) if lent is None else self.codec.encode(lent))
-
-    def send_frames(self, frames: list[bytes], size: int) -> None:
+    def send_frames(self, frames: Sequence[Frame], size: int) -> None:
         """Several of them, of so many bytes together."""
         if frames:
             self._outbox += frames
@@ -272,12 +286,15 @@ class Connection:
         return outbox
 
     def data_to_send(self, limit: int | None = None) -> bytes:
-        """Takes what is queued, or the frames of its beginning that reach `limit` bytes; b"" when there is nothing."""
+        """Takes what is queued, or the frames of its beginning that reach `limit` bytes; b"" when there is nothing.
+
+        With a limit, a large frame may come in several parts.
+        """
         outbox = self._end_runs() if self._run is not None else cast(list[bytes], self._outbox)
         if len(outbox) == 1:
             data = outbox.pop()
         elif limit is None or self.queued <= limit:
-            data = b"".join(outbox)
+            data = b"".join(outbox) if self.queued <= LARGE else b"".join(map(bytes, outbox))
             outbox.clear()
         else:
             size = count = 0
@@ -287,11 +304,25 @@ class Connection:
             data = b"".join(outbox[:count]) if count > 1 else outbox[0]
             del outbox[:count]
         size = len(data)
-        if size > LARGE and not allocation.asked:
-            allocation.keep_large_pieces()
+        if size > LARGE:
+            data, size = self._large_to_send(data, whole=limit is None)
         self.queued -= size
         self._wake_at = 0
         return data
+
+    def _large_to_send(self, data: Frame, *, whole: bool) -> tuple[bytes, int]:
+        """What is to be written now, and how many bytes of the queue that is."""
+        allocation.keep_large_pieces()
+        size = len(data)
+        if not isinstance(data, Parts):
+            return data, size
+        lent = None if self.lending is None else self.lending.lend(data)
+        if lent is not None:
+            return self.codec.encode(lent), size
+        if whole:
+            return bytes(data), size
+        self._outbox[0:0] = data.rest
+        return data.opening, len(data.opening)
 
     def discard(self) -> None:
         """Nothing of what is queued will be sent."""
@@ -308,7 +339,9 @@ class Connection:
     def unsent(self) -> list[Decoded | Invalid]:
         """The messages that are queued: of a connection that is lost, those that were surely not sent."""
         decoder = _decoder(_OTHER_END[self._role], self.codec, extended=True)
-        frames = FrameReader(sys.maxsize).feed(b"".join(self._end_runs()))
+        self._end_runs()
+        whole = [bytes(cast(bytes, one)) for one in self._outbox if not isinstance(one, memoryview)]
+        frames = FrameReader(sys.maxsize).feed(b"".join(whole))
         messages: list[Decoded | Invalid] = []
         for message, _ in decoder.decode_all(frames):
             if isinstance(message, Lent) and self.lending is not None:

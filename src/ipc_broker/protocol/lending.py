@@ -17,16 +17,11 @@ import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Raw
-
 from ..messages import Lent
-from .framing import HEADER_SIZE
+from .framing import HEADER_SIZE, Parts
 
 if TYPE_CHECKING:
     from mmap import mmap
-
-LENT = 128 * 1024
-"""Bytes of a payload from which it is lent: below, a socket is as fast."""
 
 SLOTS = 4
 """Of each end. The lowest that is free is taken, so that pages of the others are seldom touched."""
@@ -63,16 +58,17 @@ class Lending:
         """Slots of ours that the other end has not given back yet."""
         return SLOTS - self._memory[self._begin : self._begin + SLOTS].count(0)
 
-    def lend(self, head: bytes, payload: bytes | Raw) -> Lent | None:
-        """The frame that both make, in a slot of ours; None where there is none for it."""
-        memory, size = self._memory, len(head) + len(payload)
+    def lend(self, frame: Parts) -> Lent | None:
+        """The frame, in a slot of ours; None where there is none for it."""
+        memory, size = self._memory, len(frame)
         state = memory.find(b"\0", self._begin, self._begin + SLOTS) if self.may_lend and size <= SLOT_SIZE else -1
         if state < 0:
             return None
         memory[state] = 1
         start = FIRST + (state - STATES) * SLOT_SIZE
-        memory[start : start + len(head)] = head
-        memory[start + len(head) : start + size] = memoryview(payload)
+        for part in (memoryview(frame.opening), *frame.rest):
+            memory[start : start + len(part)] = part
+            start += len(part)
         return Lent(state - STATES, size)
 
     def lent(self, lent: Lent) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..messages import Call, Message, Publish
-from .codec import ABOUT_CALLS, Codec, Decoded, Encoded, NotOneMessage, Parts, Shape, checked_name
+from .codec import ABOUT_CALLS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
 from .framing import write_length
 from .payload import Unsendable
 
@@ -107,15 +107,6 @@ class MessagePackCodec(Codec):
     def result_frame(self, call: Call, value: Raw) -> bytes:
         head = b"\x81\xa6Result\x83\xa7call_id%b%b" % (_encode(call.call_id), _result_name(call.object_name))
         return b"%b%b%b" % (write_length(len(head) + len(value)), head, value)
-
-    def call_parts(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> Parts:
-        opening = _TIMED_CALL if timeout_ms else _CALL
-        head = b"%b%b%b%b" % (opening, _encode(call_id), _call_names(object_name, method), _timeout(timeout_ms))
-        return write_length(len(head) + len(args)) + head, args
-
-    def result_parts(self, call: Call, value: Raw) -> Parts:
-        head = b"\x81\xa6Result\x83\xa7call_id%b%b" % (_encode(call.call_id), _result_name(call.object_name))
-        return write_length(len(head) + len(value)) + head, value
 
     def publish_opening(self, object_name: str, topic: str) -> bytes:
         return _publish_opening(object_name, topic)

@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from ..protocol.codec import Codec
 from ..protocol.encodings import transcode
+from ..protocol.framing import LARGE, Frame, Parts
 from ..protocol.json_payload import unreadable_to_seed
 from ..protocol.payload import Unsendable
 from .backpressure import Backpressure
@@ -53,14 +54,15 @@ class Delivery:
             subscriptions = [*subscriptions, *map(choose, route.groups)]
         last_codec: Codec | None = None
         last_id = size = 0
-        frame = b""
+        frame: Frame = b""
         for one in subscriptions:
             one.position += 1
             if one.id != last_id or one.codec is not last_codec:
                 # Most clients have few subscriptions, so that the next one's id is often the same.
                 last_codec, last_id = one.codec, one.id
                 if last_codec is codec:
-                    frame = (heads.find((last_id, length)) or heads.make(last_id, length)) + value
+                    head = heads.find((last_id, length)) or heads.make(last_id, length)
+                    frame = head + value if length <= LARGE else Parts(head, value)
                 else:
                     frame, problem = self._transcoded(route, args, codec, last_codec, last_id, problem)
                 size = len(frame)
@@ -119,7 +121,7 @@ class Delivery:
     def send(
         self,
         one: Subscription,
-        frame: bytes,
+        frame: Frame,
         key: tuple[str, str],
         publisher: Peer | None,
         now: float,
@@ -138,7 +140,7 @@ class Delivery:
     def _keep_waiting(
         self,
         one: Subscription,
-        frame: bytes,
+        frame: Frame,
         key: tuple[str, str],
         publisher: Peer | None,
         now: float,

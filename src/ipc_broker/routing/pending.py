@@ -8,7 +8,7 @@ from msgspec import Raw, Struct
 
 from ..protocol.codec import Codec
 from ..protocol.encodings import transcode
-from ..protocol.framing import HEADER_SIZE
+from ..protocol.framing import HEADER_SIZE, Frame
 from ..protocol.json_payload import unreadable_to_seed
 from ..protocol.payload import Unsendable
 from .peer import Peer
@@ -62,7 +62,7 @@ def transcoded_for(payload: Raw, source: Codec, target: Peer, who: str) -> Raw:
     return payload
 
 
-def over_limit(frame: bytes, peer: Peer) -> str:
+def over_limit(frame: Frame, peer: Peer) -> str:
     return (
         f"a frame of {len(frame) - HEADER_SIZE} bytes is over the limit of {peer.longest_frame - HEADER_SIZE} bytes"
         f" that {peer.describe()} takes (max_frame)"

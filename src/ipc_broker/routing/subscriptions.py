@@ -8,7 +8,7 @@ from collections.abc import Collection
 from ..config import Limits
 from ..messages import Missed, Subscribe
 from ..protocol.codec import Codec
-from ..protocol.framing import write_length
+from ..protocol.framing import Frame, write_length
 from .feeds import Feed
 from .patterns import PatternTree, is_pattern
 from .peer import Peer
@@ -61,7 +61,7 @@ class Subscription(Feed):
         """Bytes of events that may be sent."""
         self.position = 0
         """Events that it was meant to get so far, delivered or not."""
-        self.backlog: deque[bytes | int] = deque()
+        self.backlog: deque[Frame | int] = deque()
         """Frames; a number stands for so many events that were dropped there."""
         self.dropped = 0
         """Events dropped before the first that waits."""
@@ -92,7 +92,7 @@ class Subscription(Feed):
     def describe(self) -> str:
         return f"{self.peer.describe()}, subscribed to '{self.object_name}' '{self.topic}',"
 
-    def append(self, frame: bytes, key: tuple[str, str], limit: int) -> int:
+    def append(self, frame: Frame, key: tuple[str, str], limit: int) -> int:
         """Lets the event wait. Gives how many others were dropped for it, as `overflow` wants."""
         if self.gap:
             self.backlog.append(self.gap)
@@ -114,7 +114,7 @@ class Subscription(Feed):
             self.send_frame(self._missed_frame(self.dropped))
             self.dropped = 0
         take = self._take
-        frames: list[bytes] = []
+        frames: list[Frame] = []
         size = besides = 0
         while size < credit and backlog:
             frame = take()
@@ -129,7 +129,7 @@ class Subscription(Feed):
         self.peer.connection.send_frames(frames, size + besides)
         self._close_gap()
 
-    def _take(self) -> bytes | int:
+    def _take(self) -> Frame | int:
         return self.backlog.popleft()
 
     def _close_gap(self) -> None:
@@ -172,9 +172,9 @@ class LatestSubscription(Subscription):
 
     def __init__(self, peer: Peer, wish: Subscribe) -> None:
         super().__init__(peer, wish)
-        self._latest: dict[tuple[str, str], bytes] = {}  # in the order in which the first of each came
+        self._latest: dict[tuple[str, str], Frame] = {}  # in the order in which the first of each came
 
-    def append(self, frame: bytes, key: tuple[str, str], limit: int) -> int:
+    def append(self, frame: Frame, key: tuple[str, str], limit: int) -> int:
         earlier = self._latest.get(key)
         self._latest[key] = frame
         self.backlog_bytes += len(frame)
@@ -190,7 +190,7 @@ class LatestSubscription(Subscription):
         self.dropped += dropped
         return dropped
 
-    def _take(self) -> bytes:
+    def _take(self) -> Frame:
         self.backlog.popleft()
         return self._latest.pop(next(iter(self._latest)))
 

@@ -9,9 +9,8 @@ from msgspec import UNSET, Raw
 
 from ..errors import InvalidArgs, RemoteError, TooLarge
 from ..messages import Call, Cancel, Credit, Error, Invalid, Item, Result
-from ..protocol.codec import checked_name
-from ..protocol.framing import HEADER_SIZE
-from ..protocol.lending import LENT
+from ..protocol.codec import NOTHING, checked_name
+from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from .direct import Directs
 from .replies import PendingCalls, exception_of
 from .serving import over_frame_limit
@@ -65,10 +64,10 @@ class Calls:
         path = directs.path_of(object_name) if directs.agreed and not credit else None
         if path is not None:
             connection = path.connection
-        behind: bytes | Raw = b""  # what of the frame is not copied
         self._last_id += 1
         call_id = f"{self.prefix}{self._last_id}"  # what `next_id` does
         timeout_ms = 0 if timeout is None or session.welcome is None else _milliseconds(timeout)
+        frame: Frame
         if headers or credit:
             for name in (object_name, method):
                 checked_name(name)
@@ -77,14 +76,16 @@ class Calls:
                 frame = connection.codec.encode(message)
             except (UnicodeEncodeError, TypeError) as error:
                 raise InvalidArgs(f"the headers cannot be sent: {error}", delivered="no") from error
-        elif path is not None and len(args) >= LENT:
-            directs.share(path)
-            frame, behind = connection.codec.call_parts(call_id, object_name, method, timeout_ms, args)
+        elif len(args) > LARGE:
+            if path is not None:
+                directs.share(path)
+            codec = connection.codec
+            frame = codec.in_parts(codec.call_frame(call_id, object_name, method, timeout_ms, NOTHING), args)
         else:
             frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
-        if (size := len(frame) + len(behind) - HEADER_SIZE) > connection.send_limit:
+        if len(frame) - HEADER_SIZE > connection.send_limit:
             raise TooLarge(
-                over_frame_limit(size, connection, f"the call of '{object_name}.{method}'"),
+                over_frame_limit(frame, connection, f"the call of '{object_name}.{method}'"),
                 object=object_name,
                 method=method,
             )
@@ -94,11 +95,8 @@ class Calls:
                 directs.through_broker(call_id, object_name)
         else:
             path.in_flight += 1
-            self.pending.add(call_id, reply, object_name, method, now, timeout, False, path, frame, behind)
-        if behind:
-            connection.send_large(frame, behind)
-        else:
-            connection.send_frame(frame)
+            self.pending.add(call_id, reply, object_name, method, now, timeout, False, path, frame)
+        connection.send_frame(frame)
         return call_id
 
     def cancel(self, call_id: str) -> None:

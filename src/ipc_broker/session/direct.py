@@ -339,7 +339,7 @@ class Directs:
             if call.path is not None:
                 call.path.in_flight -= 1
             call.path = None
-            broker.send_large(call.frame, call.behind)
+            broker.send_frame(call.frame)
         else:
             why = f"'{call.object_name}' was not called: there is no connection to a broker"
             self._end(call_id, call, ConnectionLost(why, object=call.object_name, method=call.method, delivered="no"))

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from ..errors import TooLarge
 from ..messages import Error, Publish
 from ..protocol import batching
-from ..protocol.codec import Codec, checked_name
+from ..protocol.codec import NOTHING, Codec, checked_name
 from ..protocol.connection import Connection
 from ..protocol.encodings import transcode
-from ..protocol.framing import HEADER_SIZE
+from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from ..protocol.payload import Unsendable
 from .calls import Calls
 from .names import BROKER_OBJECT
@@ -77,7 +77,12 @@ class Publisher:
         if size <= self._shallow or (size <= self._small and connection.codec.most_levels(value) <= batching.SHALLOW):
             connection.publish(object_name, topic, value, size)
             return connection.queued
-        frame = connection.codec.publish_frame(object_name, topic, value)
+        codec = connection.codec
+        frame: Frame
+        if size > LARGE:
+            frame = codec.in_parts(codec.publish_frame(object_name, topic, NOTHING), value)
+        else:
+            frame = codec.publish_frame(object_name, topic, value)
         if len(frame) - HEADER_SIZE > connection.send_limit:
             raise _too_large(frame, connection, object_name, topic)
         connection.send_frame(frame)
@@ -206,6 +211,6 @@ class _WillReply:
         self._reply.set_exception(exception)
 
 
-def _too_large(frame: bytes, connection: Connection, object_name: str, topic: str) -> TooLarge:
+def _too_large(frame: Frame, connection: Connection, object_name: str, topic: str) -> TooLarge:
     what = f"the event '{topic}' of '{object_name}'"
-    return TooLarge(over_frame_limit(len(frame) - HEADER_SIZE, connection, what), object=object_name)
+    return TooLarge(over_frame_limit(frame, connection, what), object=object_name)

@@ -12,6 +12,7 @@ from ..deadlines import Deadlines
 from ..errors import CallError, ConnectionLost, DeadlineExceeded, IPCError, NameTaken, NoSuchObject, call_error
 from ..messages import Cancel, Error
 from ..protocol.codec import Codec
+from ..protocol.framing import Frame
 from .shell import Reply
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ class PendingCall(Struct, gc=False):
     """Whether `reply` is a `StreamReply`."""
     path: Path | None = None
     """The direct connection that it went over (direct.py), and its frame, should it come back undone."""
-    frame: bytes = b""
-    behind: bytes | Raw = b""
-    """What belongs behind `frame` still."""
+    frame: Frame = b""
 
 
 class PendingCalls:
@@ -53,11 +52,10 @@ class PendingCalls:
         timeout: float | None,
         streams: bool = False,
         path: Path | None = None,
-        frame: bytes = b"",
-        behind: bytes | Raw = b"",
+        frame: Frame = b"",
     ) -> None:
         bucket = None if timeout is None or now is None else self._deadlines.add(call_id, now + timeout)
-        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams, path, frame, behind)
+        self.waiting[call_id] = PendingCall(reply, object_name, method, timeout, bucket, streams, path, frame)
 
     def take(self, call_id: str) -> PendingCall | None:
         call = self.waiting.pop(call_id, None)

@@ -23,10 +23,9 @@ from ..messages import (
     RegisterObject,
     Result,
 )
-from ..protocol.codec import checked_name
+from ..protocol.codec import NOTHING, checked_name
 from ..protocol.connection import Connection, State
-from ..protocol.framing import HEADER_SIZE
-from ..protocol.lending import LENT
+from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from ..protocol.payload import Unsendable
 from .replies import Questions
 from .shell import DirectServer, Server
@@ -123,24 +122,17 @@ class Serving:
 
     def answer(self, call: Call, connection: Connection, value: Raw) -> None:
         if connection.state is not _CLOSING:
-            if len(value) >= LENT:
-                self._answer_large(call, connection, value)
-                return
-            frame = connection.codec.result_frame(call, value)
+            codec = connection.codec
+            frame: Frame
+            if len(value) > LARGE:
+                frame = codec.in_parts(codec.result_frame(call, NOTHING), value)
+            else:
+                frame = codec.result_frame(call, value)
             if len(frame) - HEADER_SIZE > connection.send_limit:
-                size = len(frame) - HEADER_SIZE
-                reason = over_frame_limit(size, connection, f"the result of '{call.object_name}.{call.method}'")
+                reason = over_frame_limit(frame, connection, f"the result of '{call.object_name}.{call.method}'")
                 self.fail(call, connection, "too_large", reason)
             else:
                 connection.send_frame(frame)
-
-    def _answer_large(self, call: Call, connection: Connection, value: Raw) -> None:
-        head, payload = connection.codec.result_parts(call, value)
-        if (size := len(head) + len(payload) - HEADER_SIZE) > connection.send_limit:
-            reason = over_frame_limit(size, connection, f"the result of '{call.object_name}.{call.method}'")
-            self.fail(call, connection, "too_large", reason)
-        else:
-            connection.send_large(head, payload)
 
     def item_frame(self, call: Call, connection: Connection, value: Raw) -> bytes:
         """The next value of a stream, for `send_item`; its length is the credit that it takes. Raises ItemTooLarge.
@@ -148,8 +140,8 @@ class Serving:
         It touches nothing of the session, so that a thread may do it.
         """
         frame = connection.codec.encode(Item(call.call_id, value))
-        if (size := len(frame) - HEADER_SIZE) > connection.send_limit:
-            raise ItemTooLarge(over_frame_limit(size, connection, f"an item of '{call.object_name}.{call.method}'"))
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            raise ItemTooLarge(over_frame_limit(frame, connection, f"an item of '{call.object_name}.{call.method}'"))
         return frame
 
     def send_item(self, connection: Connection, frame: bytes) -> None:
@@ -251,6 +243,5 @@ class _Registration:
             self._serving.server.registered(self._name, error)
 
 
-def over_frame_limit(size: int, connection: Connection, what: str) -> str:
-    """`size` is that of its frame's body."""
-    return f"{what} takes {size} bytes, over the limit of {connection.send_limit} bytes"
+def over_frame_limit(frame: Frame, connection: Connection, what: str) -> str:
+    return f"{what} takes {len(frame) - HEADER_SIZE} bytes, over the limit of {connection.send_limit} bytes"

@@ -67,6 +67,7 @@ class DirectCalls:
             path = self._directs.open(object_name, offer, _nothing, sys.maxsize, transport.close)
             if path is not None:
                 self._transports[path] = transport
+                transport.read_large_directly(path.connection)
                 self._directs.begin(path)
         if path is None:
             transport.close()

@@ -21,7 +21,7 @@ from ..session.settings import FEATURES
 from .direct import DirectCalls
 from .sender import Sender
 from .tidings import Notified, Tidings
-from .transport import Transport, open_transport
+from .transport import SocketTransport, Transport, open_transport
 from .turns import Turns
 from .waiting import Answer, deadline_in
 
@@ -110,6 +110,8 @@ class Link:
             self._opening = opened
             self._patient_until = answer_by
             self.session.connection_made(_nothing, opened)
+            if isinstance(transport, SocketTransport) and self.session.connection is not None:
+                transport.read_large_directly(self.session.connection)
             if self.closed:
                 self._end("the client was closed")
         return opened

@@ -15,6 +15,7 @@ from ..address import Address
 from ..destination import Destination
 from ..errors import ConfigError, ConnectFailed, UntrustedBroker
 from ..identity.trust import require_trusted
+from ..protocol.connection import Connection
 
 CHUNK = 64 * 1024
 """Bytes read at once. More would take memory from the system, and give it back, for every read."""
@@ -150,6 +151,7 @@ class SocketTransport:
         self._readable = _waiter(connected, for_reading=True)
         self._writable = _waiter(connected, for_reading=False)
         self._has_ended = _end_finder(connected)
+        self._large: Connection | None = None  # whose frame comes
 
     def send(self, data: bytes, timeout: float | None) -> None:
         if self._tells_late:
@@ -181,7 +183,17 @@ class SocketTransport:
             raise NothingSent(errno.EPIPE, "the broker closed it")
         self._sent_at = now
 
+    def read_large_directly(self, connection: Connection) -> None:
+        """From now on, for whoever gives to `connection` what `recv` gives: of a large frame that is its last byte alone."""
+
+        def begin() -> None:
+            self._large = connection
+
+        connection.read_large_by(begin)
+
     def recv(self, timeout: float | None) -> bytes:
+        if self._large is not None:
+            timeout = self._recv_large(self._large, timeout)
         while True:
             if not self._readable(milliseconds(timeout)):
                 raise TimeoutError("nothing came")
@@ -193,6 +205,30 @@ class SocketTransport:
                 continue  # woken for nothing, as select(2) warns
             except ConnectionResetError:
                 return b""
+
+    def _recv_large(self, connection: Connection, timeout: float | None) -> float | None:
+        """Reads what belongs to the frame to where it stays, all but the last byte. Gives what is left of `timeout`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (room := connection.room()) is not None and connection.progress[1] > 1:
+            if len(room) == connection.progress[1]:
+                room = room[:-1]
+            if not self._readable(milliseconds(timeout)):
+                raise TimeoutError("nothing came")
+            self.in_doubt = True
+            try:
+                count = self._socket.recv_into(room)
+            except BlockingIOError:
+                count = -1
+            except ConnectionResetError:
+                count = 0
+            if count == 0:  # `recv` finds that, too
+                break
+            if count > 0:
+                connection.filled(count)
+            self.in_doubt = False
+            timeout = None if deadline is None else deadline - time.monotonic()
+        self._large = None
+        return timeout
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # the connection is gone, or the socket was closed before

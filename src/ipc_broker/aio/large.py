@@ -1,0 +1,56 @@
+"""Large frames are read straight to where they stay, past the pieces in which a loop hands out all else."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from ..protocol.connection import Connection
+
+BETWEEN = 2048
+"""Bytes read at once between two large frames, to be copied: enough for a message or two, and a small part of the next frame."""
+
+
+def read_large_directly(transport: asyncio.Transport, protocol: asyncio.Protocol, connection: Connection) -> None:
+    """From now on, for the protocol that gives to `connection` what it gets.
+
+    Where that comes from a socket: over TLS it is copied in any case, and pipes and memory have no such way.
+    """
+    if transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None:
+        connection.read_large_by(partial(_begin, transport, protocol, connection))
+
+
+def _begin(transport: asyncio.Transport, protocol: asyncio.Protocol, connection: Connection) -> None:
+    if transport.get_protocol() is protocol:
+        transport.set_protocol(_LargeReads(transport, protocol, connection))
+
+
+class _LargeReads(asyncio.BufferedProtocol):
+    """Stands in for a connection's protocol from the beginning of a large frame until something else comes."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol, connection: Connection) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._connection = connection
+        self._between = bytearray(BETWEEN)
+        self._is_large = False  # what is being read
+        # All else is the protocol's as before.
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
+        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview | bytearray:
+        room = self._connection.room()
+        self._is_large = room is not None
+        return self._between if room is None else room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        connection = self._connection
+        if self._is_large:
+            if connection.filled(nbytes):
+                self._protocol.data_received(b"")
+        else:
+            self._protocol.data_received(bytes(self._between[:nbytes]))
+            if not connection.in_large:
+                self._transport.set_protocol(self._protocol)
