@@ -10,6 +10,7 @@ import json
 from typing import Any, Protocol, cast
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from ipc_broker.config import Limits, Quotas
 from ipc_broker.credentials import Credentials
@@ -129,9 +130,9 @@ class Link:
 class Bus:
     """The router and all its links."""
 
-    def __init__(self, limits: Limits = Limits(), quotas: Quotas | None = None) -> None:
+    def __init__(self, limits: Limits = Limits(), quotas: Quotas | None = None, epoch: str = IDENTITY.epoch) -> None:
         self.now = 1000.0
-        self.router = Router(IDENTITY, limits, self.now, quotas=quotas)
+        self.router = Router(replace(IDENTITY, epoch=epoch), limits, self.now, quotas=quotas)
         self.links: dict[Peer, Link] = {}
         self.clients: list[Client] = []
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ipc_broker import Broker, BrokerConfig, Limits, Worker, connect, current_call
+from ipc_broker.aio.client import Client
 from ipc_broker.aio.link import Link
 from ipc_broker.errors import (
     CallError,
@@ -29,6 +30,17 @@ from tests.aio.objects import Echo, Gate, cancelled, entered, let_through
 from tests.aio.test_worker_modes import Named, kill, working
 
 pytestmark = needs_direct
+
+
+async def held_calls(client: Client, gate: Gate, count: int = 1) -> list[asyncio.Task[Any]]:
+    """So many calls, each with its number, that went directly and wait at the gate, the worker's object `it`."""
+    let_through(gate)
+    await go_direct(client, "it", "wait")
+    gate._open.clear()
+    already = gate._entered
+    calls = [asyncio.ensure_future(client.call("it", "wait", number)) for number in range(count)]
+    await entered(gate, already + count)
+    return calls
 
 
 async def test_calls_that_go_often_go_directly_and_are_answered_as_before(address: str) -> None:
@@ -135,13 +147,8 @@ async def test_a_call_that_is_cancelled_or_too_late_cancels_its_method(address: 
 
 async def test_calls_of_a_worker_that_is_lost_end_at_once(address: str) -> None:
     gate = Gate()
-    let_through(gate)
     async with broker_at(address), connect(address) as client, serving(address, it=gate) as worker:
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calls = [asyncio.ensure_future(client.call("it", "wait")) for _ in range(3)]
-        await entered(gate, already + 3)
+        calls = await held_calls(client, gate, 3)
         kill(worker)
         for ended in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(ended, WorkerLost)
@@ -154,13 +161,8 @@ async def test_calls_of_a_worker_that_is_lost_end_at_once(address: str) -> None:
 async def test_a_worker_of_which_only_the_broker_knows_that_it_is_gone(address: str) -> None:
     """It is frozen, say: nothing comes from it, and its direct connections stay open."""
     gate = Gate()
-    let_through(gate)
     async with broker_at(address) as broker, serving(address, it=gate) as worker, connect(address) as client:
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calling = asyncio.ensure_future(client.call("it", "wait"))
-        await entered(gate, already + 1)
+        [calling] = await held_calls(client, gate)
         worker.interrupted = lambda: None  # type: ignore[method-assign]  # it does nothing when it loses the broker
         [peer] = [peer for peer in broker.router.peers if "it" in peer.registrations]
         broker.router.give_up(peer, "nothing has come from it", broker.time())
@@ -173,13 +175,8 @@ async def test_a_worker_of_which_only_the_broker_knows_that_it_is_gone(address: 
 
 async def test_a_broker_that_is_killed_ends_the_calls_that_go_directly_too(address: str) -> None:
     gate = Gate()
-    let_through(gate)
     async with broker_at(address) as broker, serving(address, it=gate) as worker, connect(address) as client:
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calling = asyncio.ensure_future(client.call("it", "wait"))
-        await entered(gate, already + 1)
+        [calling] = await held_calls(client, gate)
         for connection in list(broker._connections):
             connection.abort()
         with pytest.raises(ConnectionLost) as caught:
@@ -194,15 +191,10 @@ async def test_a_broker_that_is_killed_ends_the_calls_that_go_directly_too(addre
 
 async def test_a_broker_that_stops_waits_for_the_calls_that_go_directly(address: str) -> None:
     gate = Gate()
-    let_through(gate)
     broker = Broker(BrokerConfig(listen=(address,)))
     await broker.start()
     async with serving(address, it=gate), connect(address) as client:
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calls = [asyncio.ensure_future(client.call("it", "wait", number)) for number in range(3)]
-        await entered(gate, already + 3)
+        calls = await held_calls(client, gate, 3)
         stopping = asyncio.ensure_future(broker.close())
         await until(lambda: not client.link.session.ready)
         assert not stopping.done()
@@ -216,14 +208,9 @@ async def test_a_broker_that_stops_waits_for_the_calls_that_go_directly(address:
 
 async def test_a_client_that_is_closed_ends_its_calls(address: str) -> None:
     gate = Gate()
-    let_through(gate)
     async with broker_at(address), serving(address, it=gate) as worker:
         client = await connect(address)
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calling = asyncio.ensure_future(client.call("it", "wait"))
-        await entered(gate, already + 1)
+        [calling] = await held_calls(client, gate)
         await client.close()
         with pytest.raises((ConnectionLost, ClientClosed)):
             await calling
@@ -235,14 +222,9 @@ async def test_a_client_that_is_closed_ends_its_calls(address: str) -> None:
 async def test_a_connection_that_ends_when_its_last_call_does_is_closed_with_its_client(address: str) -> None:
     """The worker has ended it, and still answers a call: it is none of those that are open, and must not be forgotten."""
     gate = Gate()
-    let_through(gate)
     async with broker_at(address), serving(address, it=gate) as worker:
         client = await connect(address)
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calling = asyncio.ensure_future(client.call("it", "wait"))
-        await entered(gate, already + 1)
+        [calling] = await held_calls(client, gate)
         server_of(worker).send_back()
         await until(lambda: path_of(client, "it") is None)
         await client.close()
@@ -277,16 +259,11 @@ async def test_a_worker_that_stops_hands_over_without_a_lost_call(address: str) 
 
 async def test_a_worker_that_stops_answers_what_it_has(address: str) -> None:
     gate = Gate()
-    let_through(gate)
     async with broker_at(address), connect(address) as client:
         worker = Worker(address)
         worker.add("it", gate)
         await worker.__aenter__()
-        await go_direct(client, "it", "wait")
-        gate._open.clear()
-        already = gate._entered
-        calls = [asyncio.ensure_future(client.call("it", "wait", number)) for number in range(3)]
-        await entered(gate, already + 3)
+        calls = await held_calls(client, gate, 3)
         leaving = asyncio.ensure_future(worker.__aexit__(None, None, None))
         await until(lambda: path_of(client, "it") is None)
         with pytest.raises(NoSuchObject):
@@ -299,14 +276,9 @@ async def test_a_worker_that_stops_answers_what_it_has(address: str) -> None:
 
 async def test_an_object_that_is_removed_ends_its_calls_and_is_called_no_more(address: str) -> None:
     gate = Gate()
-    let_through(gate)
     async with broker_at(address), serving(address, it=gate, echo=Echo()) as worker, connect(address) as client:
-        await go_direct(client, "it", "wait")
         await go_direct(client, "echo", "back")
-        gate._open.clear()
-        already = gate._entered
-        calling = asyncio.ensure_future(client.call("it", "wait"))
-        await entered(gate, already + 1)
+        [calling] = await held_calls(client, gate)
         worker.remove("it")
         with pytest.raises(CallError) as caught:
             await calling

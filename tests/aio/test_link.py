@@ -269,7 +269,7 @@ async def test_a_broker_that_reads_nothing_does_not_stop_close(address: str) -> 
     async with Peer(stuck).at(address) as where:
         client = await connect(where)
         publishing = asyncio.ensure_future(_publish_until_it_waits(client))
-        await until(lambda: publishing.done() or not client.link._writable.is_set())
+        await until(lambda: publishing.done() or not client.link.writer._writable.is_set())
         assert not publishing.done(), publishing.exception()
         async with asyncio.timeout(5):
             await client.close()

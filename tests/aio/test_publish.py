@@ -70,7 +70,7 @@ async def test_an_acknowledgement_that_cannot_come_any_more_is_an_error(address:
         client = await connect(broker.addresses[0])
         publishing = asyncio.ensure_future(client.publish("a", "t", 1, ack=True))
         await asyncio.sleep(0)
-        client.link.flush()
+        client.link.writer.flush()
         disconnect(client)
         with pytest.raises(ConnectionLost) as caught:
             await publishing

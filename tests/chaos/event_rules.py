@@ -9,7 +9,8 @@
      (subscriber.py): the end of what a killed subscriber would have got is lost with it.
    A `Gap` must stand between the events around those that are missing, and all numbers together must be that of what is
    missing. Besides these a `Gap` may only count events of which it is not known that they were routed, or not whether before
-   or after the subscription began; where there are none the sum must be exact.
+   or after the subscription began; where there are none the sum must be exact. An event that came as a retained one is not
+   missing: it may have been lost on its way to a broker, and its publisher has given it to the next one as that.
 4. `Gap(missed=None)` comes only after the broker was lost, or a connection for longer than it counts for. It stands for
    everything before it, which begins anew then.
 5. A group is one subscription with several members: no event goes to two of them. What is missing must be told by a `Gap`, or
@@ -127,7 +128,7 @@ def _missing_of(stretch: Stretch, process: str, topic: str, events: list[Publica
     lost: list[Publication] = []
     unsure = 0
     for one in events:
-        if one.number in got:
+        if one.number in got or (process, one.number) in stretch.retained:
             continue
         began = one.at >= stretch.at or one.number > first
         ended = one.number < last or one.routed <= stretch.settled

@@ -15,7 +15,7 @@ from tests.chaos.history import Deed, End
 from tests.chaos.plan import BACKLOG, GRACE, STALL, WAITING, Actor, Plan, What
 from tests.chaos.traces import AnyRecord, Ready, now, read_trace
 from tests.cli.programs import PATIENCE, environment, start_broker
-from tests.end_to_end.processes import free_port
+from tests.end_to_end.processes import free_port, until
 
 _ROOT = str(Path(__file__).parents[2])
 
@@ -74,6 +74,13 @@ class Processes:
             _signal(self._running[actor.name], what)
             (self._frozen.add if what == "freeze" else self._frozen.discard)(actor.name)
         self.deeds.append(Deed(what=what, process=process, since=since, at=now()))
+
+    def end(self, actor: Actor) -> None:
+        """As `do("stop")`, but one that has only just been started is waited for: it does not listen to signals yet."""
+        child = self._running.get(actor.name)
+        if child is not None:
+            until(lambda: self._listens_to_signals(actor) or _has_ended(child), f"{actor.name} listens to signals")
+            self.do("stop", actor)
 
     def process(self, actor: str) -> str:
         """The one that runs, or ran last."""

@@ -93,7 +93,7 @@ class _Scene:
         for kind in _ORDER:
             for actor in self._others:
                 if actor.kind == kind:
-                    self._processes.do("stop", actor)
+                    self._processes.end(actor)
             self._processes.wait_for_ends()
 
     def _wait_until(self, moment: float) -> None:

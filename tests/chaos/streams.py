@@ -75,10 +75,14 @@ class Stretch:
         self.ends = ends
         self.settled = settled
         self.gaps = [position for position, record in enumerate(items) if isinstance(record, Missed)]
+        self.retained: set[tuple[str, int]] = set()
+        """Events that came as retained ones, by process and number."""
         self._positions: dict[tuple[str, str], dict[int, int]] = {}
         latest = stream.wish.overflow == "latest"
         for position, record in enumerate(items):
-            if isinstance(record, Got) and not record.retained:
+            if isinstance(record, Got) and record.retained:
+                self.retained.add((record.by, record.number))
+            elif isinstance(record, Got):
                 key = (record.by, record.topic if latest else "")
                 self._positions.setdefault(key, {}).setdefault(record.number, position)
 

@@ -286,6 +286,22 @@ def test_no_value(retained: Story) -> None:
     assert retained.kinds() == ["no value"]
 
 
+def test_what_only_came_as_a_retained_value_is_not_missing() -> None:
+    """The publisher had not noticed yet that its broker was gone; it has given the value to the next one."""
+    story = Story()
+    story.does("kill", "broker#1", 10.05)
+    story.starts("broker#2", 10.1)
+    story.misses("wild#1", None, at=10.15)
+    story.publishes(2, topic="state", retain=True)
+    story.publishes(3)
+    story.gets("wild#1", 2, topic="state", retained=True)
+    story.gets("wild#1", 3)
+    story.settles("wild#1")
+    assert story.kinds() == []
+    story.misses("wild#1", 3, at=11.0)
+    assert story.kinds() == ["wrong gap"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "name", "fits"),
     [

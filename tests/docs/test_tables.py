@@ -15,7 +15,7 @@ from ipc_broker.errors import CallError, call_error
 from ipc_broker.messages import Hello, Message, Welcome
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.encodings import JSON
-from ipc_broker.routing import backpressure, calls, driver, retained, router, sessions
+from ipc_broker.routing import backpressure, calls, driver, nonsense, retained, sessions
 from ipc_broker.routing.names import MODES
 from ipc_broker.routing.subscriptions import OVERFLOWS
 from ipc_broker.security.policy_file import WrittenRule
@@ -197,7 +197,7 @@ def test_limits_that_are_no_settings() -> None:
         driver.MOST_WILL,
         description.MOST_BYTES,
         sessions.MOST_DETACHED,
-        router.MOST_INVALID,
+        nonsense.MOST_INVALID,
         backpressure.OVERRUN,
     ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from ipc_broker.config import Limits
 from ipc_broker.routing.feeds import OUTBOX_WINDOW
-from ipc_broker.routing.router import MOST_INVALID, MOST_LOGGED
+from ipc_broker.routing.nonsense import MOST_INVALID, MOST_LOGGED
 from tests.memory import Bus, RawPeer, extended_peer
 from tests.messages import call, error_of, event, publish, register, result, subscribe
 from tests.seed.frames import Message, frame_of

@@ -7,9 +7,9 @@ import pytest
 from ipc_broker.config import Limits
 from ipc_broker.errors import ConnectionLost
 from ipc_broker.session.subscriptions import GRANT, WINDOW
-from tests.memory import Bus, Client
+from tests.memory import Bus, Client, Link
 from tests.messages import refused
-from tests.recording import RecordingSink
+from tests.recording import Answer, RecordingSink
 from tests.seed.frames import frame
 from tests.session.scripted import ScriptedBroker
 from tests.session.subscribing import (
@@ -180,9 +180,26 @@ def test_a_seed_broker_in_between_is_a_gap_of_unknown_size(broker: ScriptedBroke
     assert sink.seen == [1, "missed None", 3]
     broker.lose()
     broker.open()
-    assert broker.sent() == [subscribe_as(1, seen=2)]
+    assert broker.sent() == [subscribe_as(1)]
     broker.give(subscribed_as(1))
     assert sink.seen == [1, "missed None", 3, "missed None"]
+
+
+def test_only_the_broker_that_has_counted_is_told_what_was_seen(broker: ScriptedBroker) -> None:
+    sink = reconnected(broker)
+    broker.lose()
+    broker.open(epoch="another")
+    assert broker.sent() == [subscribe_as(1)]
+    broker.lose()
+    broker.open(epoch="another")
+    assert broker.sent() == [subscribe_as(1)], "the first answer is lost: it would have told that nobody knows"
+    broker.give(subscribed_as(1), value(7, 1))
+    assert sink.seen == [1, 2, "missed None", 7]
+    broker.lose()
+    broker.open(epoch="another")
+    assert broker.sent() == [subscribe_as(1, seen=1)]
+    broker.give(subscribed_as(1, missed=2))
+    assert sink.seen == [1, 2, "missed None", 7, "missed 2"]
 
 
 def test_what_an_extended_broker_sent_is_not_given_back_to_a_seed_broker(broker: ScriptedBroker) -> None:
@@ -198,6 +215,16 @@ def test_what_an_extended_broker_sent_is_not_given_back_to_a_seed_broker(broker:
 
 
 # With the real router
+
+
+def half_connected(client: Client, *, asks: bool) -> None:
+    """Its hello is answered; then it `asks` for its subscriptions, or does not come to that. No answer reaches it."""
+    client.link = Link(client.bus, client)
+    client.session.connection_made(lambda: None, Answer())
+    while not client.session.opened:
+        assert client.bus.step()
+    if asks:
+        assert client.bus.step()
 
 
 def test_a_subscription_goes_on_at_the_router_and_is_told_how_many_it_missed(bus: Bus) -> None:
@@ -230,6 +257,50 @@ def test_after_the_routers_time_is_over_nobody_knows_how_many_were_missed() -> N
     publisher.publish("sensor", "temperature", 1)
     bus.settle()
     assert sink.seen == ["missed None", 1]
+
+
+def test_a_loss_before_a_new_broker_has_answered_leaves_the_gap_unknown_and_what_is_retained_comes(bus: Bus) -> None:
+    """What a broker counts begins with the first of two questions. It must not stand for what came before that."""
+    publisher, subscriber = Client(bus), Client(bus)
+    sink = subscriber.subscribe("sensor", "temperature")
+    publisher.publish("sensor", "temperature", 1)
+    bus.settle()
+    subscriber.link.disconnect()
+    publisher.publish("sensor", "temperature", 2)  # which the old broker has routed, and nobody else knows of
+    bus.settle()
+    after = Bus(epoch="after")
+    publisher, subscriber.bus = Client(after), after
+    retained = publisher.session.codec.encode_payload(3)
+    publisher.session.publisher.publish_with("sensor", "temperature", retained, None, after.now, retain=True)
+    after.settle()
+    half_connected(subscriber, asks=True)
+    assert after.router.events.subscriptions.count == 1
+    subscriber.link.disconnect()
+    assert sink.seen == [1]
+    subscriber.connect()
+    assert sink.seen == [1, "missed None", 3]
+    subscriber.link.disconnect()
+    publisher.publish("sensor", "temperature", 4)
+    after.settle()
+    subscriber.connect()
+    assert sink.seen == [1, "missed None", 3, "missed 1"]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_loss_before_the_same_broker_has_answered_does_not_matter(bus: Bus, asks: bool) -> None:
+    publisher, subscriber = Client(bus), Client(bus)
+    sinks = [subscriber.subscribe("sensor", "temperature"), subscriber.subscribe("sensor", "*")]
+    publisher.publish("sensor", "temperature", 1)
+    bus.settle()
+    subscriber.link.disconnect()
+    publisher.publish("sensor", "temperature", 2)
+    bus.settle()
+    half_connected(subscriber, asks=asks)
+    subscriber.link.disconnect()
+    publisher.publish("sensor", "temperature", 3)
+    bus.settle()
+    subscriber.connect()
+    assert [sink.seen for sink in sinks] == [[1, "missed 2"]] * 2
 
 
 def test_what_was_on_its_way_to_a_lost_connection_is_missed(bus: Bus) -> None:

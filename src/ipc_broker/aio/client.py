@@ -130,7 +130,7 @@ class Client:
         payload = payload_of(args, codec, object, method)
         now = loop.time()
         answer: asyncio.Future[Raw] = loop.create_future()
-        link.urgent = not session.calls_in_flight  # nobody else is calling whose call could be written with it
+        link.writer.urgent = not session.calls_in_flight  # nobody else is calling whose call could be written with it
         call_id = session.call(object, method, payload, answer, now, timeout, headers=headers)
         if timeout is not None and now + timeout < link.next_timer:
             link.arm_timer(now + timeout)
@@ -255,8 +255,8 @@ class Client:
         `retain` the value is kept for those who subscribe later. `drain` tells when all was routed.
         """
         link = self.link
-        session = link.session
-        if not link.flush_scheduled:  # then it was asked in this turn: the answer takes a system call
+        session, writer = link.session, link.writer
+        if not writer.flush_scheduled:  # then it was asked in this turn: the answer takes a system call
             link.require_own_loop()
         if not session.ready:
             await link.wait_ready(DEFAULT_TIMEOUT)
@@ -282,8 +282,8 @@ class Client:
                 await self.publish(object, topic, value, retain=retain, ack=ack)
             except TimeoutError as error:
                 raise not_acknowledged(object, topic) from error
-        elif queued + link.written > ENOUGH_TO_WRITE:
-            await link.wait_writable()
+        elif queued + writer.written > ENOUGH_TO_WRITE:
+            await writer.wait()
 
     async def clear(self, object: str, topic: str) -> None:
         """Removes the value that is retained there, if there is one."""

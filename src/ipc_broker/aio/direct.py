@@ -48,8 +48,8 @@ class DirectEnd(asyncio.Protocol):
 
     def wake(self) -> None:
         """The connection has something to write."""
-        if self.link.urgent:
-            self.link.urgent = False
+        if self.link.writer.urgent:
+            self.link.writer.urgent = False
             self.flush()
         elif self._flush_scheduled:
             self.flush(at_least=WRITE_AT_ONCE)

@@ -214,7 +214,7 @@ class Executor:
                 self._serving.end_stream(call, connection)
             else:
                 # No other call is running whose answer could be written with this one.
-                self._link.urgent = len(self._running) <= 1
+                self._link.writer.urgent = len(self._running) <= 1
                 self._serving.answer(call, connection, payload)
         finally:
             run = self._running.get(call.call_id)

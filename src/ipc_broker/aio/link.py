@@ -25,14 +25,15 @@ from ..forking import disown_in_children, give_up
 from ..identity.direct import AVAILABLE
 from ..messages import DirectOffer, Error, Invalid, Welcome
 from ..protocol.connection import Connection
-from ..session import WRITE_EARLY, Session, Settings
+from ..session import Session, Settings
 from ..session.reconnecting import ANSWER_TIMEOUT, GOODBYE_PATIENCE, MOST_WAITING, SETTLING, STABLE, backoff
 from ..session.values import DEFAULT_TIMEOUT
 from ..shared_memory import make_memory
 from .callbacks import ConnectionCallbacks
 from .direct import DirectEnd, connect_directly
 from .link_protocol import LinkProtocol
-from .transport import WRITE_CHUNK, open_connection
+from .transport import open_connection
+from .writer import Writer
 
 logger = logging.getLogger("ipc_broker")
 
@@ -59,6 +60,7 @@ class Link:
         self.name = name
         settings = Settings(name=name, pid=os.getpid(), token=destination.token)
         self.session = Session(nonce=os.urandom(8).hex(), settings=settings)
+        self.writer = Writer(self.session)
         self.session.on_notice = self._log_notice
         self.session.on_pause = self._paused
         self.session.on_goodbye = self._goodbye
@@ -88,16 +90,8 @@ class Link:
         self._let_in = False  # by a broker, once
         self._stranger = ""  # who listens there in the place of the broker that let us in
         self._ready = asyncio.Event()
-        self._writable = asyncio.Event()
         self._resumed = asyncio.Event()
-        self._takes = True  # the same, quicker to ask
         self._senseless = ""  # what came that ends the connection
-        self.flush_scheduled = False
-        """Something was sent in this turn of the loop, and will be written at its end."""
-        self.written = 0
-        """What left the queue since the loop had its last turn: a publisher that never waits would not learn to pause."""
-        self.urgent = False
-        """Set by whoever sends next when nobody is there to send more in the same turn: it is written at once."""
         self.consumer_woken = False
         """Somebody who waited for an event will run next, and before the methods whose calls came behind that event."""
         self._timer: asyncio.TimerHandle | None = None
@@ -190,19 +184,10 @@ class Link:
         self.require_open()
         return None if timeout is None else max(timeout - (self.loop.time() - started), 0.0)
 
-    async def wait_writable(self) -> None:
-        """Hands what is queued to the kernel, and waits while it takes no more."""
-        self.flush()
-        self.written = 0
-        if self._writable.is_set():
-            await asyncio.sleep(0)
-        else:
-            await self._writable.wait()
-
     async def wait_resumed(self) -> None:
         """While the broker asks publishers to pause. Raises ClientClosed, DeadlineExceeded."""
         while self.session.paused:
-            self.flush()
+            self.writer.flush()
             await self._resumed.wait()
             if not self.session.ready:
                 await self.wait_ready(DEFAULT_TIMEOUT)
@@ -212,37 +197,6 @@ class Link:
             self._resumed.clear()
         else:
             self._resumed.set()
-
-    def wake(self) -> None:
-        """Collects what is sent in one turn of the loop, so that it is written at once."""
-        if self.urgent:
-            self.urgent = False
-            self.flush()
-        elif not self.flush_scheduled:
-            self.flush_scheduled = True
-            self.loop.call_soon(self._flush_soon)
-        else:
-            self.flush(at_least=WRITE_EARLY)
-
-    def _flush_soon(self) -> None:
-        self.flush_scheduled = False
-        self.flush()
-        self.written = 0
-
-    def flush(self, at_least: int = 1) -> None:
-        """Writes what was collected, if it is so many bytes, as far as the kernel takes it.
-
-        The rest stays where it is: should the connection be lost, it was surely not sent.
-        """
-        protocol, connection = self._protocol, self.session.connection
-        if protocol is not None and connection is not None:
-            transport = protocol.transport
-            while connection.queued >= at_least and self._takes and not transport.is_closing():
-                before = connection.queued
-                data = connection.data_to_send(WRITE_CHUNK)
-                self.written += before - connection.queued  # as they were counted: small events take less on their way
-                transport.write(data)
-                at_least = 1
 
     def wakes_consumer(self) -> None:
         """To be called right behind what wakes it."""
@@ -283,7 +237,7 @@ class Link:
         for subscription in list(self.subscriptions):
             subscription.ended()
         self._ready.set()  # whoever waits for it learns that the client was closed
-        self._writable.set()
+        self.writer.release()
         if self._timer is not None:
             self._timer.cancel()
         unwanted = [task for task in (self._reconnecting, *self.background) if task is not None]
@@ -296,6 +250,7 @@ class Link:
             goodbye = self.session.say_goodbye()
             protocol.transport.write(self.session.data_to_send())
             self._protocol = None
+            self.writer.end()
             self.session.connection_lost("the client was closed")
             self._callbacks.disconnected()
             if goodbye:  # the broker closes the connection when it has read that
@@ -324,6 +279,7 @@ class Link:
         """Ends the connection, as if it had never been made."""
         protocol, self._protocol = self._protocol, None
         self._ready.clear()
+        self.writer.end()
         if protocol is not None:
             self.session.connection_lost("it was not wanted any more")
             self._callbacks.disconnected()
@@ -338,9 +294,9 @@ class Link:
         self._protocol = protocol
         self._senseless = ""
         self._stops = False
-        self.writable(True)
+        self.writer.begin(protocol.transport, self.loop)
         opened.add_done_callback(self._opened)
-        self.session.connection_made(self.wake, opened, self.loop.time())
+        self.session.connection_made(self.writer.wake, opened, self.loop.time())
         return self.session.connection
 
     def _opened(self, opened: asyncio.Future[Welcome | None]) -> None:
@@ -362,7 +318,7 @@ class Link:
         was_open = self.session.opened
         self._protocol = None
         self._ready.clear()
-        self.writable(True)
+        self.writer.end()
         reason = f"the connection to {self.address} was lost ({self._senseless or error or 'the broker closed it'})"
         self.session.connection_lost(reason)
         self._callbacks.disconnected()
@@ -371,14 +327,6 @@ class Link:
             if self.loop.time() - self._opened_at >= STABLE:
                 self._backoff = backoff()
             self._reconnecting = self.loop.create_task(self.open_patiently())
-
-    def writable(self, can_write: bool) -> None:
-        self._takes = can_write
-        if can_write:
-            self._writable.set()
-            self.flush()
-        else:
-            self._writable.clear()
 
     def _end(self, reason: str) -> None:
         """The broker is not to be waited for, or not to be understood, any longer."""

@@ -26,6 +26,7 @@ class LinkProtocol(asyncio.Protocol):
         self._opened = opened
         self.ended = asyncio.Event()
         self.peer_name = link.name  # for tests in memory
+        self._writer = link.writer
         self._receive = link.session.receive_data
 
     @property
@@ -50,18 +51,18 @@ class LinkProtocol(asyncio.Protocol):
                 read_large_directly(self.transport, self, connection)
 
     def data_received(self, data: bytes) -> None:
-        link = self._link
-        scheduled, link.flush_scheduled = link.flush_scheduled, True  # what is sent on the way goes out at the end
+        writer = self._writer
+        scheduled, writer.flush_scheduled = writer.flush_scheduled, True  # what is sent on the way goes out at the end
         self._receive(bytes(data))  # Windows' Proactor loop gives a bytearray
-        link.flush_scheduled = scheduled
-        link.flush()
+        writer.flush_scheduled = scheduled
+        writer.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
         self._link.lost(self, exc)
 
     def pause_writing(self) -> None:
-        self._link.writable(False)
+        self._writer.writable(False)
 
     def resume_writing(self) -> None:
-        self._link.writable(True)
+        self._writer.writable(True)

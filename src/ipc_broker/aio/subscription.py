@@ -78,7 +78,7 @@ class Subscription:
             if self._waiting:
                 event, size = self._waiting.popleft()
                 if size and self._subscribed is not None and self._subscribed.taken(size):
-                    self._link.flush()
+                    self._link.writer.flush()
                 return event
             if not self._open:
                 raise StopAsyncIteration

@@ -233,7 +233,8 @@ class Events:
         self.backpressure.publisher_gone(peer)
         if peer.feed is not None:
             self.backpressure.forget(peer.feed)
-        resumable = "resume" in peer.features and bool(peer.subscriptions)
+        left = peer.resumes is not None and bool(peer.resumes.subscriptions)
+        resumable = "resume" in peer.features and (bool(peer.subscriptions) or left)
         for one in peer.subscriptions.values():
             if resumable and one.id:
                 self._detach(one)

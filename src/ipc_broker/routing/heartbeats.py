@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..messages import Ping
+from ..messages import Ping, Pong
 from ..protocol.heartbeat import LOOKS, MOST_SILENT, Silence
 from .peer import Peer
 
@@ -40,6 +40,9 @@ class Heartbeats:
     def forget(self, peer: Peer) -> None:
         """It is gone. May be called again."""
         self._silences.pop(peer, None)
+
+    def pong(self, peer: Peer, pong: Pong, frame: bytes, now: float) -> None:
+        """The router's handler. That it came is all that it says."""
 
     def next_deadline(self) -> float | None:
         return self._next if self._silences else None

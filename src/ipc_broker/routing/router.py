@@ -51,7 +51,8 @@ from .events import Events
 from .gatekeeper import Gatekeeper
 from .guard import Guard
 from .heartbeats import Heartbeats
-from .names import BROKER_OBJECT, Name, Names
+from .names import BROKER_OBJECT, Names
+from .nonsense import Nonsense
 from .peer import Peer
 from .registrar import Registrar
 from .services import Services
@@ -62,12 +63,6 @@ from .taps import Taps
 from .turns import Turns
 
 logger = logging.getLogger("ipc_broker")
-
-MOST_INVALID = 1000
-"""Bodies that are no messages after which a connection is closed: it would only keep the broker busy."""
-
-MOST_LOGGED = 3
-"""Of these, for each connection: a log that a peer can fill hides what others did."""
 
 _LONGEST_TEXT = 2048  # of an error's message, which may quote what was sent: the frame must stay under the limit
 
@@ -130,9 +125,9 @@ class Router:
             Direct: self.directs.begin,
             DirectEnded: self.directs.ended,
             Served: self.directs.served,
-            Pong: self._pong,
+            Pong: self.heartbeats.pong,
             Goodbye: self._goodbye,
-            Invalid: self._invalid,
+            Invalid: Nonsense(self).heard,
         }
         """Of peers that may do everything; others have tables of their own."""
         self.taps = Taps(self.handlers, self._handlers_changed)
@@ -293,10 +288,7 @@ class Router:
         self.gatekeeper.handle_timer(now)
         self.services.handle_timer(now)
 
-    # Those who leave, and those who talk nonsense
-
-    def _pong(self, peer: Peer, pong: Pong, frame: bytes, now: float) -> None:
-        """That it came is all that it says."""
+    # Those who leave
 
     def _goodbye(self, peer: Peer, goodbye: Goodbye, frame: bytes, now: float) -> None:
         """Closed from here: what a client has not read when it closes would take its goodbye away on some systems."""
@@ -304,32 +296,6 @@ class Router:
         peer.features -= {"resume"}
         peer.said_goodbye = True
         self.retire(peer, now, "it said goodbye")
-
-    def _invalid(self, peer: Peer, message: Invalid, frame: bytes, now: float) -> None:
-        self.totals.invalid_messages += 1
-        if peer not in self.peers:
-            return  # it was closed for those that came before
-        peer.invalid_messages += 1
-        if peer.invalid_messages <= MOST_LOGGED:
-            logger.warning("%s sent what is no message: %s", peer.describe(), message.reason)
-        is_answer = message.call_id is not None and message.about != "Call"
-        self.refuse(peer, None if is_answer else message.call_id, BROKER_OBJECT, message.code, message.reason)
-        names: list[Name] = []
-        why = f"its worker sent what is no message ({message.reason})"
-        if message.call_id is None:  # it may have been an answer, and nobody can tell to which call
-            names = self.calls.lose(peer, why, now)
-        elif is_answer and (name := self.calls.lose_one(peer, message.call_id, why, now)) is not None:
-            names = [name]
-            if message.about == "Item" and "cancel" in peer.features:
-                peer.connection.send(Cancel(message.call_id))
-        if message.fatal:
-            self.retire(peer, now, f"it sent what is no message: {message.reason}")
-        elif peer.invalid_messages >= MOST_INVALID:
-            logger.warning("%s is disconnected: it sent %d bodies that are no messages", peer.describe(), MOST_INVALID)
-            self.retire(peer, now, f"it sent {MOST_INVALID} bodies that are no messages")
-        else:
-            for name in names:
-                self.calls.give_waiting(name, now)
 
     def after_answer(self, caller: Peer, now: float) -> None:
         """To be called when a caller was sent something, where it may have been the last that it waited for."""

@@ -18,9 +18,13 @@ class DetachedSession:
     __slots__ = ("expires", "subscriptions", "token")
 
     def __init__(self, peer: Peer, expires: float) -> None:
+        """Those that the peer was to take over from an earlier session, and had no time for, go along with its own."""
         self.token = peer.token
         self.expires = expires
         self.subscriptions: dict[int, Subscription] = {one.id: one for one in peer.subscriptions.values() if one.id}
+        if peer.resumes is not None:
+            for id in peer.resumes.subscriptions.keys() - self.subscriptions.keys():
+                self.subscriptions[id] = peer.resumes.subscriptions.pop(id)
 
     def take(self, subscription: Subscription) -> Subscription | None:
         """The same subscription in this session, which is the caller's to end now; None when there was none."""

@@ -247,7 +247,7 @@ class Session:
         self._turned_away_for = ""
         self.directs.connection_made()
         self.serving.connection_made(connection)
-        self.subscriptions.reopen_all(connection, extended=welcome is not None)
+        self.subscriptions.reopen_all(connection, None if welcome is None else welcome.epoch)
         self.publisher.reopen(connection, new_broker=welcome is None or welcome.epoch != known)
         opened, self._opened = self._opened, None
         if opened is not None and not opened.done():

@@ -32,6 +32,7 @@ class ClientSubscription:
         "_credit_due",
         "_held",
         "connection",
+        "epoch",
         "established",
         "group",
         "id",
@@ -50,15 +51,20 @@ class ClientSubscription:
         self.connection: Connection | None = None
         self.established = False
         """The broker has taken it once: from then on it lasts over all connections."""
+        self.epoch: str | None = None
+        """Of the broker that has said last that it counts this subscription's events; another one's count means nothing."""
         self.seen = 0
-        """Events that came, or that it was told of as missed."""
+        """Events of that broker that came, or that it was told of as missed."""
         self._held = 0  # bytes that came and were not taken
         self._credit_due = 0
 
-    def message(self, *, resumes: bool) -> Subscribe:
-        """What asks the broker for it on a new connection."""
+    def message(self, epoch: str | None) -> Subscribe:
+        """What asks the broker of this epoch for it on a new connection."""
         self._credit_due = 0
-        seen = min(self.seen, MOST_SEEN) if resumes else None
+        if epoch != self.epoch:
+            # Should it lose the answer, it would take what that broker counts from there for all that was missed.
+            self.epoch, self.seen = None, 0
+        seen = min(self.seen, MOST_SEEN) if self.epoch is not None else None
         return Subscribe(*self.key, self.id, max(WINDOW - self._held, 0), self.group, self.overflow, seen)
 
     def deliver(self, event: Event | Gap, count: int, size: int) -> None:
@@ -94,6 +100,7 @@ class ClientSubscriptions:
         # The Rust crate's broker cannot unsubscribe, and sends an event once for each time we subscribed.
         self._kept: set[tuple[str, str]] = set()
         self._extended = False
+        self._epoch: str | None = None
         self.find = self._by_id.get
 
     def add(self, object_name: str, topic: str, sink: Sink, group: str, overflow: str) -> ClientSubscription:
@@ -124,7 +131,7 @@ class ClientSubscriptions:
         one.connection = connection
         if self._extended:
             self._questions.ask(("Subscribed", str(one.id)), reply)
-            connection.send(one.message(resumes=False))
+            connection.send(one.message(self._epoch))
             return
         question = ("Subscribed", *one.key)
         if len(self._by_key[one.key]) == 1 and one.key not in self._kept:
@@ -134,14 +141,15 @@ class ClientSubscriptions:
             one.established = True
             reply.set_result(None)
 
-    def reopen_all(self, connection: Connection, *, extended: bool) -> None:
-        """There is a new connection."""
-        self._extended = extended
+    def reopen_all(self, connection: Connection, epoch: str | None) -> None:
+        """There is a new connection; `epoch` is the broker's, None where it is one of the Rust crate."""
+        extended = self._extended = epoch is not None
+        self._epoch = epoch
         for one in self._by_id.values():
             one.connection = connection
             if extended:
                 self._questions.ask(("Subscribed", str(one.id)), _Resumed(one))
-                connection.send(one.message(resumes=True))
+                connection.send(one.message(epoch))
         if not extended:
             for key in self._by_key:
                 self._questions.ask(("Subscribed", *key))
@@ -217,6 +225,7 @@ class ClientSubscriptions:
         same = self._by_key.get((message.object_name, message.topic), [])
         for one in same if identified is None else [identified]:
             one.established = True
+            one.epoch = self._epoch
         question = ("Subscribed", str(message.id)) if message.id else ("Subscribed", message.object_name, message.topic)
         self._questions.settle(question, message.missed)
 
