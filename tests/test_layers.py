@@ -96,6 +96,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "tls",
         "routing",
         "protocol",
+        "shared_memory",
         *LEVEL_0,
     ),
     "aio.running": ("aio.broker", "aio.inherited", "aio.notifying", "aio.signals", *LEVEL_0),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from ipc_broker import RemoteError, connect
+from ipc_broker import Broker, BrokerConfig, Event, RemoteError, connect
 from ipc_broker.aio import direct_server
 from ipc_broker.aio.client import Client
 from ipc_broker.errors import InvalidArgs, NoSuchMethod, WorkerLost
@@ -154,3 +154,78 @@ async def test_a_worker_that_is_killed_with_lent_calls_leaves_nothing(address: s
         for ended in await asyncio.gather(*calls, return_exceptions=True):
             assert isinstance(ended, WorkerLost)
         await until(lambda: mappings() == 0)
+
+
+# Through the broker
+
+
+async def test_large_events_are_lent_to_the_broker_and_by_it(address: str) -> None:
+    async with broker_at(address) as broker, connect(address) as publisher, connect(address) as subscriber:
+        async with subscriber.subscribe("sensor", "t") as events:
+            for number in range(20):
+                await publisher.publish("sensor", "t", bytes([number]) * len(BLOB))
+                event = await anext(events)
+                assert isinstance(event, Event)
+                assert event.value == bytes([number]) * len(BLOB)
+            for client in (publisher, subscriber):
+                connection = client.link.session.connection
+                assert connection is not None
+                assert connection.lending is not None
+                assert connection.lending.may_lend
+            assert len(broker.router.memories) == 2
+            assert mappings() == 4
+    assert mappings() == 0
+
+
+async def test_a_burst_of_large_events_arrives_whole_and_in_order(address: str) -> None:
+    async with broker_at(address), connect(address) as publisher, connect(address) as subscriber:
+        async with subscriber.subscribe("sensor", "t") as events:
+
+            async def publish() -> None:
+                for number in range(100):
+                    await publisher.publish("sensor", "t", number.to_bytes(2) * len(BLOB))
+
+            publishing = asyncio.ensure_future(publish())
+            for number in range(100):
+                event = await anext(events)
+                assert isinstance(event, Event)
+                assert event.value == number.to_bytes(2) * len(BLOB)
+            await publishing
+
+
+async def test_large_calls_through_the_broker_are_lent_on_all_ways(address: str) -> None:
+    config = BrokerConfig(listen=(address,), through_broker=True)
+    async with Broker(config) as broker, serving(address, it=Store()) as worker, connect(address) as client:
+        for _ in range(3):
+            assert await client.call("it", "echo", [BLOB], returns=bytes) == BLOB
+        assert len(broker.router.memories) == 2
+        for one in (client, worker.client):
+            connection = one.link.session.connection
+            assert connection is not None
+            assert connection.lending is not None
+            assert connection.lending.may_lend
+            assert connection.lending.lent_slots == 0
+        blobs = [bytes([number]) * (LARGE + 1 + number) for number in range(3 * SLOTS)]
+        answers = await asyncio.gather(*(client.call("it", "echo", [one], returns=bytes) for one in blobs))
+        assert answers == blobs
+    await until(lambda: mappings() == 0)
+
+
+async def test_a_broker_that_is_started_again_shares_memory_anew(address: str) -> None:
+    async with AsyncExitStack() as clients:
+        async with broker_at(address):
+            publisher = await clients.enter_async_context(connect(address))
+            await publisher.publish("sensor", "t", BLOB)
+            await publisher.drain()
+            await until(lambda: mappings() == 2)
+        await until(lambda: mappings() == 0)
+        async with broker_at(address) as broker:
+            subscriber = await clients.enter_async_context(connect(address))
+            async with subscriber.subscribe("sensor", "t") as events:
+                await until(lambda: publisher.link.session.ready)
+                await publisher.publish("sensor", "t", BLOB)
+                event = await anext(events)
+                assert isinstance(event, Event)
+                assert event.value == BLOB
+                await until(lambda: len(broker.router.memories) == 2)
+                await publisher.drain()

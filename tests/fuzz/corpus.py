@@ -24,10 +24,12 @@ KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Message)}
 BY_BROKER: tuple[str, ...] = (
     *("Result", "Call", "Event", "Error", "HasObjectResult", "Subscribed", "Registered", "Item", "Credit", "Cancel"),
     *("Caller", "CallerGone", "Missed", "Pause", "Resume", "Ping", "Direct", "DirectEnded", "Goodbye", "Batch"),
+    *("Memory", "Lent"),
 )
 TO_BROKER: tuple[str, ...] = (
     *("Call", "Result", "Publish", "Error", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "Item"),
     *("Credit", "EventCredit", "Cancel", "Pong", "Direct", "DirectEnded", "Served", "Goodbye", "Batch"),
+    *("Memory", "Lent"),
 )
 BY_WORKER: tuple[str, ...] = ("Result", "Error", "Call", "Cancel", "Direct", "DirectEnded", "Memory", "Lent")
 """And what is said over a direct connection besides."""

@@ -6,7 +6,19 @@ speak the Rust crate's protocol.
 
 from __future__ import annotations
 
-from ipc_broker.messages import Batch, Call, Direct, EventCredit, Message, Publish, RegisterObject, Result, Subscribe
+from ipc_broker.messages import (
+    Batch,
+    Call,
+    Direct,
+    EventCredit,
+    Lent,
+    Memory,
+    Message,
+    Publish,
+    RegisterObject,
+    Result,
+    Subscribe,
+)
 from ipc_broker.protocol.encodings import JSON, MSGPACK
 from ipc_broker.routing.driver import FEATURES
 from tests.fuzz import corpus
@@ -18,6 +30,16 @@ GHOST, FUZZED = 7, 8
 MOST_CREDIT = 2**53 - 1
 DIRECT = "there"
 """Where each of the workers takes direct calls."""
+LENT = tuple(
+    MSGPACK.encode(one)
+    for one in (
+        Call("8.100", "theirs", "wait", MSGPACK.null),
+        Publish("sensor", "temp", MSGPACK.null, retain=True),
+        Lent(0, 9),
+        Result("4.1", "mine", MSGPACK.null),
+    )
+)
+"""What stands in the memory that it has made."""
 
 
 def _scene(*, seed: bool) -> corpus.Scene:
@@ -49,6 +71,8 @@ def _scene(*, seed: bool) -> corpus.Scene:
             "token": (TOKEN, TOKEN[:-1], "ipcb__", ""),
             "prefix": ("8.", "4."),
             "address": (DIRECT, "elsewhere", ""),
+            "slot": (0, 1, 2, 3, 4, 8, 2**53 - 1),
+            "size": (*map(len, LENT), 0, 4, 5, 4 * 1024 * 1024 + 1),
         },
         ("add", "wait", "stream", "ping"),
         "" if seed else "8.",
@@ -89,6 +113,7 @@ def _extended(encoding: str) -> tuple[bytes, bytes]:
         Call("8.5", "theirs", "wait", null, timeout_ms=500, headers={"tenant": "a"}),
         Call("8.6", "old", "wait", null),
         Direct("theirs", DIRECT),
+        Memory(3, "00"),
     ]
     events: list[Message] = [
         Subscribe("sensor", "temp", id=1, credit=100_000, seen=3),

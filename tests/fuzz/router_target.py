@@ -7,6 +7,7 @@ All ids are the same for every input, so that one alone does what it does among 
 from __future__ import annotations
 
 import hashlib
+from mmap import mmap
 from random import Random
 
 from ipc_broker.config import Limits, Quotas
@@ -26,6 +27,7 @@ from ipc_broker.protocol.codec import Codec, Decoded
 from ipc_broker.protocol.connection import Connection, Role, State
 from ipc_broker.protocol.encodings import JSON, MSGPACK
 from ipc_broker.protocol.framing import HEADER_SIZE
+from ipc_broker.protocol.lending import FIRST, SLOT_SIZE
 from ipc_broker.routing.names import Name
 from ipc_broker.routing.peer import Peer
 from ipc_broker.routing.router import Identity, Router
@@ -118,6 +120,7 @@ class RouterTarget:
         self.coverage = coverage
         self.now = 1000.0
         self.router = router = Router(Identity("1.2.3", "epoch", 4711), LIMITS, self.now, _Tokens(), QUOTAS)
+        router.memories.open = self._open_memory
         router.gatekeeper.replace_policy(standing.POLICY, self.now)
         router.gatekeeper.replace_tokens(standing.TOKENS, standing.TODAY, self.now)
         self.caller = self._extended(JSON, "caller")
@@ -138,6 +141,16 @@ class RouterTarget:
         self._answer_all(self.partner, Random(0))
         self.partner.read()
         self.at_rest = self._tables()
+
+    def _open_memory(self, pid: int, descriptor: int, token: str, size: int) -> mmap:
+        """What the fuzzed connection may have lent."""
+        if not descriptor:
+            raise PermissionError(13, "Permission denied")
+        memory = mmap(-1, size)
+        for slot, frame in enumerate(setup.LENT):
+            start = FIRST + slot * SLOT_SIZE
+            memory[start : start + len(frame)] = frame
+        return memory
 
     # Inputs
 

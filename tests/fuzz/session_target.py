@@ -39,7 +39,7 @@ from tests.fuzz.inputs import Input
 
 STATES = ("before welcome", "seed", "json", "msgpack", "direct")
 NOW = 1000.0
-_FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "batches", "direct")
+_FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "batches", "direct", "memory")
 _OFFER = DirectOffer("there", 4712)
 
 
@@ -181,7 +181,7 @@ class OneSession:
         self.notices: list[Error | Invalid] = []
         self.broker = Connection(Role.BROKER, _nothing)
         self.path: Path | None = None
-        session.directs.make_memory = _Memory
+        session.make_memory = _Memory
         session.directs.on_offer = lambda object_name, offer: None
 
     def _notice(self, notice: Error | Invalid) -> None:
@@ -255,10 +255,10 @@ class OneSession:
         for timeout in (None, 5.0, 0.2):
             call_id = session.call("direct", "add", session.codec.null, self.reply(), NOW, timeout)
         assert path.in_flight == 3
-        if path.memory is not None:
+        if path.sharing._memory is not None:
             for slot, frame in enumerate(_lent(call_id), SLOTS):
                 start = FIRST + slot * SLOT_SIZE
-                path.memory.memory[start : start + len(frame)] = frame
+                path.sharing._memory.memory[start : start + len(frame)] = frame
 
     def hear_worker(self, piece: bytes) -> None:
         """As a shell does, which closes what makes no sense."""

@@ -47,20 +47,17 @@ def comparable(received: Received) -> tuple[object, bytes]:
             Role.BROKER,
             {
                 "Event", "HasObjectResult", "Subscribed", "Registered", "Missed", "Pause", "Resume", "Ping",
-                "Caller", "CallerGone", "Memory", "Lent",
+                "Caller", "CallerGone", "Lent",
             },
         ),
         (
             Role.CLIENT,
-            {
-                "Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong", "Served",
-                "Memory", "Lent",
-            },
+            {"Publish", "HasObject", "Subscribe", "RegisterObject", "RegisterService", "EventCredit", "Pong", "Served", "Lent"},
         ),
         (
             Role.DIRECT,
             {kind.__name__ for kind in MESSAGE_TYPES}
-            - {"Call", "Result", "Error", "Cancel", "Direct", "DirectEnded", "Memory", "Lent"},
+            - {"Call", "Result", "Error", "Cancel", "Direct", "DirectEnded", "Memory"},
         ),
     ],
 )  # fmt: skip

@@ -16,7 +16,18 @@ from tests.seed.frames import Json, Message, frame, frame_of
 
 WELCOME: dict[str, Json] = {
     "encoding": "json",
-    "features": ["multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct"],
+    "features": [
+        "multiplex",
+        "cancel",
+        "caller",
+        "streams",
+        "flow",
+        "resume",
+        "heartbeat",
+        "batches",
+        "direct",
+        "memory",
+    ],
     "max_frame": 65_536,
     "prefix": "7.",
     "epoch": "e",

@@ -512,7 +512,7 @@ LARGE = "x" * LARGE_BYTES
 
 def lending(object_name: str = "it", *, memory: bool = True) -> tuple[Peer, Path, Connection, Memories]:
     peer, memories = Peer(), Memories()
-    peer.directs.make_memory = memories.make
+    peer.session.make_memory = memories.make
     peer.offer(object_name)
     path, worker = peer.connect(object_name)
     path.connection.send_limit = LIMIT
@@ -547,7 +547,7 @@ def test_the_first_large_call_is_sent_and_those_that_follow_are_lent() -> None:
     data = path.connection.data_to_send()
     assert len(data) > LARGE_BYTES, "it was lent before the worker had opened the memory"
     assert len(worker.receive_data(data)) == 1
-    worker.lending = Lending(made.memory, is_caller=False)
+    worker.share(Lending(made.memory, is_caller=False))
     assert not made.closed
     peer.tell(path, Memory(token=made.token))
     assert made.closed
@@ -569,7 +569,7 @@ def test_an_answer_may_be_lent_with_the_word_that_the_memory_is_open() -> None:
     call_id, answer = call_large(peer)
     said(path, worker)
     [made] = memories.made
-    worker.lending = Lending(made.memory, is_caller=False)
+    worker.share(Lending(made.memory, is_caller=False))
     told = MSGPACK.encode(Memory(token=made.token))
     data = answer_large(worker, call_id)
     assert len(data) < 100
@@ -597,15 +597,15 @@ def test_a_worker_that_takes_no_memory_is_told_of_none() -> None:
     assert memories.made == []
 
 
-def test_where_no_memory_can_be_made_calls_are_sent() -> None:
-    peer, path, worker, _ = lending()
+def test_where_no_memory_can_be_made_calls_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def make(size: int) -> Made:
+    def make(memories: Memories, size: int) -> Made:
         asked.append(size)
         raise OSError(24, "Too many open files")
 
-    peer.directs.make_memory = make
+    monkeypatch.setattr(Memories, "make", make)
+    peer, path, worker, _ = lending()
     for _ in range(2):
         call_large(peer)
         assert [type(message) for message in said(path, worker)] == [Call]

@@ -34,7 +34,18 @@ def test_hello_is_the_first_message_and_nothing_else_is_sent_before_its_answer()
     assert (hello["Call"]["object_name"], hello["Call"]["method"]) == ("rob", "hello")
     assert hello["Call"]["args"] == {
         "encodings": ["msgpack", "json"],
-        "features": ["multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct"],
+        "features": [
+            "multiplex",
+            "cancel",
+            "caller",
+            "streams",
+            "flow",
+            "resume",
+            "heartbeat",
+            "batches",
+            "direct",
+            "memory",
+        ],
         "max_frame": 64 * 1024 * 1024,
         "name": "client",
         "pid": 99,

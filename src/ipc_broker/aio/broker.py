@@ -19,6 +19,7 @@ from ..errors import IPCError
 from ..protocol.connection import State
 from ..routing.peer import Peer
 from ..routing.router import Identity, Router
+from ..shared_memory import open_memory
 from ..tls import ServerContext
 from ..version import VERSION
 from .gate import Gate
@@ -112,6 +113,7 @@ class Broker:
             identity, self.config.limits, self.time(), lambda: os.urandom(12).hex(), self.config.quotas
         )
         self._router.directs.allowed = not self.config.through_broker
+        self._router.memories.open = open_memory
         self._permissions.tell(self._router, self.time())
         try:
             for text in self.config.listen:

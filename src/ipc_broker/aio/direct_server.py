@@ -8,8 +8,6 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from msgspec.structs import force_setattr
-
 from ..address import Address
 from ..context import outside_of_calls
 from ..forking import disown_in_children
@@ -17,9 +15,9 @@ from ..identity.direct import listen_for_callers, pid_of, take_no_more
 from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Memory, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
-from ..protocol.framing import LARGE
 from ..protocol.lending import SIZE, Lending
 from ..session import Server
+from ..session.serving import release
 from ..shared_memory import AVAILABLE, open_memory
 from .accepting import Acceptor
 from .direct import WRITE_AT_ONCE, DirectEnd
@@ -279,9 +277,7 @@ class DirectCaller(DirectEnd):
                 else:
                     server.calls += 1
                     server.server.call(message, self.connection)
-                    if self.connection.lending is not None and len(message.args) > LARGE:
-                        # They are decoded: the slot that they stood in can be used again.
-                        force_setattr(message, "args", self.connection.codec.null)
+                    release(message, self.connection)
             elif isinstance(message, Memory):
                 self._open_memory(message)
             elif isinstance(message, Cancel) and message.call_id.startswith(self.prefix):
@@ -304,7 +300,7 @@ class DirectCaller(DirectEnd):
             logger.debug("large messages of process %s come over the connection: %s", self._pid, error)
             self.connection.send(Memory())
         else:
-            self.connection.lending = Lending(memory, is_caller=False)
+            self.connection.share(Lending(memory, is_caller=False))
             self.connection.send(Memory(token=message.token))
 
     def _send_back(self, call: Call) -> None:
@@ -318,6 +314,6 @@ class DirectCaller(DirectEnd):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.connection.close()  # the answers of what still runs are dropped
-        self.connection.lending = None
+        self.connection.share(None)
         self._server.left(self)
         self._server.executor.cancel_of(self.connection)

@@ -67,7 +67,7 @@ class Link:
         self.session.on_silence = self._end
         if AVAILABLE and self.address.scheme == "unix":
             self.session.directs.on_offer = self._offered
-            self.session.directs.make_memory = make_memory
+            self.session.make_memory = make_memory
         self.closed = False
         self.parting = False
         """Its user has done with it, and it is about to be closed. For tests: they wait for nothing else then."""

@@ -93,7 +93,19 @@ _KINDS: dict[Role, tuple[type[Decoded], ...]] = {
     Role.DIRECT: (Result, Call, Error),
 }
 _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (UndecodedBatch, Item, Credit, EventCredit, Cancel, Pong, Direct, DirectEnded, Served, Goodbye),
+    Role.BROKER: (
+        UndecodedBatch,
+        Item,
+        Credit,
+        EventCredit,
+        Cancel,
+        Pong,
+        Direct,
+        DirectEnded,
+        Served,
+        Memory,
+        Goodbye,
+    ),
     Role.CLIENT: (
         Batch,
         Item,
@@ -107,17 +119,19 @@ _EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
         Ping,
         Direct,
         DirectEnded,
+        Memory,
         Goodbye,
     ),
-    Role.DIRECT: (Lent, Cancel, Direct, DirectEnded, Memory),
+    Role.DIRECT: (Cancel, Direct, DirectEnded, Memory),
 }
 _OTHER_END = {Role.BROKER: Role.CLIENT, Role.CLIENT: Role.BROKER, Role.DIRECT: Role.DIRECT}
 
 
 @lru_cache(maxsize=8)
-def _decoder(role: Role, codec: Codec, *, extended: bool) -> Decoder:
+def _decoder(role: Role, codec: Codec, *, extended: bool, lending: bool = False) -> Decoder:
     """Made when it is needed: most programs play one role and use one encoding."""
-    return Decoder(codec, _KINDS[role] + (_EXTENDED_KINDS[role] if extended else ()))
+    kinds = _KINDS[role] + (_EXTENDED_KINDS[role] if extended else ())
+    return Decoder(codec, (*kinds, Lent) if lending else kinds)
 
 
 class Connection:
@@ -152,7 +166,7 @@ class Connection:
         self.queued = 0
         self.send_limit = SEED_MAX_FRAME
         self.lending: Lending | None = None
-        """Memory that both ends have, of a direct connection."""
+        """Memory that both ends have; set by `share`."""
         self._role = role
         self._reader = FrameReader(max_frame)
         self._decode_all = _decoder(role, JSON, extended=False).decode_all
@@ -193,12 +207,17 @@ class Connection:
         if self.lending is not None:
             for place, (message, _) in enumerate(received):
                 if isinstance(message, Lent):
-                    received[place] = self._borrow(message, self.lending), b""
+                    received[place] = self._borrow(message, self.lending)
         return received
 
     def read_large_by(self, begun: Callable[[], None]) -> None:
         """`begun` is called when a large frame begins. The shell may then read it straight to its place: into `room`."""
         self._reader.on_large = begun
+
+    @property
+    def had_large(self) -> bool:
+        """Whether any large frame has come, or begun to."""
+        return self._reader.had_large
 
     @property
     def in_large(self) -> bool:
@@ -226,16 +245,16 @@ class Connection:
         reason = f"a frame of {size} bytes is over the limit of {self._reader.limit} bytes"
         return Invalid(reason, code="too_large", fatal=True), b""
 
-    def _borrow(self, lent: Lent, lending: Lending) -> Decoded | Invalid:
+    def _borrow(self, lent: Lent, lending: Lending) -> Received:
         """What stands in the memory; its payload is a view of that."""
         if lent.size - HEADER_SIZE > self._reader.limit:
-            return self._oversize(lent.size - HEADER_SIZE)[0]
-        frame = lending.borrow(lent)
-        message = None if frame is None else _decoder(self._role, self.codec, extended=True).decode_large(frame)[0]
-        if message is None or isinstance(message, Lent | Memory):
+            return self._oversize(lent.size - HEADER_SIZE)
+        view = lending.borrow(lent)
+        if view is None:
             self.close()
-            return Invalid(f"no message was lent in slot {lent.slot}", fatal=True)
-        return message
+            return Invalid(f"no message was lent in slot {lent.slot}", fatal=True), b""
+        message, frame = _decoder(self._role, self.codec, extended=True).decode_large(view)
+        return message, cast(bytes, Parts(bytes(view[:HEADER_SIZE]), view[HEADER_SIZE:])) if frame is view else frame
 
     def send(self, message: Message) -> None:
         self.send_frame(self.codec.encode(message))
@@ -338,7 +357,7 @@ class Connection:
 
     def unsent(self) -> list[Decoded | Invalid]:
         """The messages that are queued: of a connection that is lost, those that were surely not sent."""
-        decoder = _decoder(_OTHER_END[self._role], self.codec, extended=True)
+        decoder = _decoder(_OTHER_END[self._role], self.codec, extended=True, lending=True)
         self._end_runs()
         whole = [bytes(cast(bytes, one)) for one in self._outbox if not isinstance(one, memoryview)]
         frames = FrameReader(sys.maxsize).feed(b"".join(whole))
@@ -356,6 +375,11 @@ class Connection:
         self.send_limit = send_limit
         self._reader.limit = max_frame
         self._decode_all = _decoder(self._role, self.codec, extended=True).decode_all
+
+    def share(self, lending: Lending | None) -> None:
+        """What is large may come by this memory from now on, and is sent by it where that can be; None: not any more."""
+        self.lending = lending
+        self._decode_all = _decoder(self._role, self.codec, extended=True, lending=lending is not None).decode_all
 
     def close(self) -> None:
         self.state = _NEXT_STATE[self.state, "close"]

@@ -44,7 +44,7 @@ class Parts:
 
     __slots__ = ("_size", "opening", "rest")
 
-    def __init__(self, opening: bytes, payload: bytes | Raw, closing: bytes = b"") -> None:
+    def __init__(self, opening: bytes, payload: bytes | memoryview | Raw, closing: bytes = b"") -> None:
         """The opening begins with the frame's length."""
         self.opening = opening
         self.rest = [memoryview(payload), memoryview(closing)] if closing else [memoryview(payload)]
@@ -71,12 +71,13 @@ class FrameReader:
     where its next bytes belong, and `filled` is to be told how many were put there.
     """
 
-    __slots__ = ("_large", "_size", "_tail", "count", "limit", "missing", "on_large", "oversize")
+    __slots__ = ("_large", "_size", "_tail", "count", "had_large", "limit", "missing", "on_large", "oversize")
 
     def __init__(self, limit: int = SEED_MAX_FRAME) -> None:
         self.limit = limit
         self.oversize = 0
         self.count = 0  # of the frames that were complete
+        self.had_large = False
         self.on_large: Callable[[], None] | None = None
         self._tail: list[bytes] = []
         self._large: bytearray | None = None
@@ -158,6 +159,7 @@ class FrameReader:
     def _begin_large(self, beginning: memoryview, size: int) -> None:
         allocation.keep_large_pieces()
         self._size = size
+        self.had_large = True
         large = self._large = allocation.uncleared(min(max(FIRST_ROOM, len(beginning)), size))
         large[: len(beginning)] = beginning
         if self.on_large is not None:

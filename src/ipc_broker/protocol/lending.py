@@ -38,11 +38,13 @@ SIZE = FIRST + 2 * SLOTS * SLOT_SIZE
 class Lending:
     """One end's, of memory of `SIZE` bytes."""
 
-    __slots__ = ("_begin", "_borrowed", "_memory", "_process", "may_lend")
+    __slots__ = ("_begin", "_borrowed", "_memory", "_process", "copies", "may_lend")
 
     def __init__(self, memory: mmap, *, is_caller: bool) -> None:
         self.may_lend = not is_caller
         """The other end has opened the memory."""
+        self.copies = False
+        """What comes is copied first: who is at the other end may not do everything, and could change what was checked."""
         self._memory = memory
         self._begin = STATES if is_caller else STATES + SLOTS
         self._borrowed: dict[int, weakref.ref[Any]] = {}
@@ -72,7 +74,7 @@ class Lending:
         return Lent(state - STATES, size)
 
     def lent(self, lent: Lent) -> bytes:
-        """A copy of the frame, which was not sent."""
+        """A copy of a frame, of either end."""
         start = FIRST + lent.slot * SLOT_SIZE
         return self._memory[start : start + lent.size]
 
@@ -84,6 +86,10 @@ class Lending:
         is_theirs = STATES <= state < STATES + 2 * SLOTS and not self._begin <= state < self._begin + SLOTS
         if not is_theirs or state in self._borrowed or not HEADER_SIZE < lent.size <= SLOT_SIZE:
             return None
+        if self.copies:
+            frame = self.lent(lent)
+            self._memory[state] = 0
+            return memoryview(frame)
         view = (ctypes.c_ubyte * lent.size).from_buffer(self._memory, FIRST + lent.slot * SLOT_SIZE)
         self._borrowed[state] = weakref.ref(view, lambda _: self._give_back(state))
         return memoryview(view).toreadonly().cast("B")

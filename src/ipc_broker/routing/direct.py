@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..messages import Direct, DirectEnded, DirectOffer, Served
-from ..protocol.encodings import MSGPACK
 from .peer import Peer
 
 if TYPE_CHECKING:
@@ -140,12 +139,4 @@ def _discard(paths: dict[Any, set[_Path]], key: object, path: _Path) -> None:
 
 
 def _may(peer: Peer) -> bool:
-    """Whether it is a process of this machine that may do everything."""
-    return (
-        "direct" in peer.features
-        and peer.connection.codec is MSGPACK
-        and peer.credentials.pid is not None
-        and not peer.credentials.address
-        and peer.access is None
-        and peer.account is None
-    )
+    return "direct" in peer.features and peer.is_unchecked

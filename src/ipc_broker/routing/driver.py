@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 PAGE_MARGIN = 8192
 """Bytes of an answer that are left for its call id and all else around a page of names."""
 
-FEATURES = frozenset({"multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct"})
+FEATURES = frozenset(
+    {"multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct", "memory"}
+)
 
 MOST_WILL = 64 * 1024
 """Bytes of a last will: it is kept for as long as its connection."""

@@ -135,6 +135,7 @@ class Gatekeeper:
                 self._set_standing(peer, peer.principal, now)
         end_what_is_forbidden(self._router, now)
         self._router.directs.end_all()
+        self._router.memories.standings_changed()
 
     def replace_tokens(self, tokens: Tokens, wall_clock: float, now: float) -> None:
         """Connections whose token is revoked or has expired end, as in `look`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..credentials import Credentials
 from ..messages import Publish
 from ..protocol.connection import Connection, Role, State
+from ..protocol.encodings import MSGPACK
 from ..protocol.framing import HEADER_SIZE, SEED_MAX_FRAME
 from ..security.principal import Principal
 
@@ -110,6 +111,17 @@ class Peer:
     def is_seed(self) -> bool:
         """Whether it speaks the Rust crate's protocol and nothing more."""
         return not self.prefix
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Whether it is a process of this machine that may do everything, and speaks as all such do."""
+        return (
+            self.access is None
+            and self.account is None
+            and self.connection.codec is MSGPACK
+            and self.credentials.pid is not None
+            and not self.credentials.address
+        )
 
     @property
     def closing(self) -> bool:

@@ -30,6 +30,7 @@ from ..messages import (
     HasObject,
     Invalid,
     Item,
+    Memory,
     Message,
     Pong,
     Publish,
@@ -51,6 +52,7 @@ from .events import Events
 from .gatekeeper import Gatekeeper
 from .guard import Guard
 from .heartbeats import Heartbeats
+from .memories import Memories
 from .names import BROKER_OBJECT, Names
 from .nonsense import Nonsense
 from .peer import Peer
@@ -92,6 +94,7 @@ class Router:
         self.calls = Calls(self)
         self.streams = Streams(self, self.calls)
         self.directs = Directs(self)
+        self.memories = Memories()
         self.turns = Turns(self)
         self.events = Events(self)
         self.batches = Batches(self)
@@ -125,6 +128,7 @@ class Router:
             Direct: self.directs.begin,
             DirectEnded: self.directs.ended,
             Served: self.directs.served,
+            Memory: self.memories.begin,
             Pong: self.heartbeats.pong,
             Goodbye: self._goodbye,
             Invalid: Nonsense(self).heard,
@@ -246,6 +250,7 @@ class Router:
         """The connection has ended, and what is queued for it goes. May be called again."""
         self._leave(peer, now)
         peer.connection.discard()
+        self.memories.peer_gone(peer)
 
     def _leave(self, peer: Peer, now: float) -> None:
         if peer in self.peers:

@@ -79,6 +79,8 @@ class Calls:
         elif len(args) > LARGE:
             if path is not None:
                 directs.share(path)
+            else:
+                session.sharing.begin()
             codec = connection.codec
             frame = codec.in_parts(codec.call_frame(call_id, object_name, method, timeout_ms, NOTHING), args)
         else:

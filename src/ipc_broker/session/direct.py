@@ -18,11 +18,10 @@ from ..errors import ConnectionLost, IPCError, TooLarge, WorkerLost
 from ..messages import Call, Direct, DirectEnded, DirectOffer, Error, Memory, Result
 from ..protocol.codec import Codec
 from ..protocol.connection import Connection, Role
-from ..protocol.lending import SIZE, Lending
 from ..protocol.payload import Unsendable
 from .names import BROKER_OBJECT
 from .replies import PendingCall
-from .shell import OwnMemory
+from .sharing import Sharing
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -60,8 +59,8 @@ class Path:
     """One direct connection, for the calls of one object. `close` is the shell's: it ends the connection."""
 
     __slots__ = (
-        "address", "barrier", "behind", "close", "connection", "in_flight", "is_new", "is_open", "memory", "object_name",
-        "published", "takes_memory",
+        "address", "barrier", "behind", "close", "connection", "in_flight", "is_new", "is_open", "object_name",
+        "published", "sharing",
     )  # fmt: skip
 
     def __init__(self, object_name: str, address: str, connection: Connection, close: Callable[[], None]) -> None:
@@ -79,10 +78,7 @@ class Path:
         self.barrier = ""
         """The call that was sent through the broker, behind some more: the worker's answer tells that those are there."""
         self.behind = 0
-        self.takes_memory = False
-        """The worker does, for what is large."""
-        self.memory: OwnMemory | None = None
-        """What it has been told of, and has not opened yet."""
+        self.sharing = Sharing()
 
     @property
     def is_done(self) -> bool:
@@ -101,8 +97,6 @@ class Directs:
         self._counts: dict[str, int] = {}
         self._paths: dict[str, Path] = {}  # those that are open, by their objects
         self._connected: set[Path] = set()  # also those that are new, and those that have to answer something still
-        self.make_memory: Callable[[int], OwnMemory] | None = None
-        """Of so many bytes, for large messages; the shell's, where it has any. Raises OSError."""
         self.most_in_flight = MOST_IN_FLIGHT
         """Over each path."""
         self.agreed = False
@@ -139,17 +133,11 @@ class Directs:
         return None
 
     def share(self, path: Path) -> None:
-        """A large call is to go there: those that follow are lent to the worker, if it can be."""
-        if not path.takes_memory or self.make_memory is None:
-            return
-        path.takes_memory = False  # it is asked once
-        if sum(one.connection.lending is not None for one in self._connected) < MOST_MEMORIES:
-            try:
-                path.memory = self.make_memory(SIZE)
-            except OSError:
-                return
-            path.connection.lending = Lending(path.memory.memory, is_caller=True)
-            path.connection.send(Memory(path.memory.descriptor, path.memory.token))
+        """A large call is to go there."""
+        if path.connection.lending is None:
+            shared = sum(one.connection.lending is not None for one in self._connected)
+            if shared < MOST_MEMORIES:
+                path.sharing.begin()
 
     def of_call(self, call_id: str) -> Path | None:
         """The path that a call in flight took."""
@@ -226,7 +214,7 @@ class Directs:
         self._connected.discard(path)
         unsent = _unsent(path)
         path.connection.discard()
-        path.memory = path.connection.lending = None
+        path.sharing.end()
         for call_id, call in self._in_flight(path):
             if call_id in unsent:
                 self._send_back(call_id, call)
@@ -241,7 +229,8 @@ class Directs:
         if not path.is_new:
             return
         path.is_new = False
-        path.takes_memory = message.memory and self.make_memory is not None
+        if message.memory:
+            path.sharing = Sharing(path.connection, session.make_memory)
         if session.connection is not None and session.ready and path.object_name not in self._paths:
             path.is_open = True
             path.published = self.published
@@ -270,14 +259,7 @@ class Directs:
             self._calls.error(call_id, error)
 
     def _memory_opened(self, path: Path, message: Memory) -> None:
-        """Or not. Nobody else needs to be able to, from now on."""
-        memory, path.memory = path.memory, None
-        lending = path.connection.lending
-        if memory is not None and lending is not None and message.token == memory.token:
-            lending.may_lend = True
-            memory.close()
-        else:
-            path.connection.lending = None
+        path.sharing.answered(message)
 
     def _worker_ends(self, path: Path, message: DirectEnded) -> None:
         """It still answers what it has."""

@@ -80,6 +80,7 @@ class Publisher:
         codec = connection.codec
         frame: Frame
         if size > LARGE:
+            self._session.sharing.begin()
             frame = codec.in_parts(codec.publish_frame(object_name, topic, NOTHING), value)
         else:
             frame = codec.publish_frame(object_name, topic, value)

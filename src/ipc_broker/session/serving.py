@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import force_setattr
 
 from ..description import MOST_BYTES, Interface
 from ..errors import ConnectionLost, InvalidArgs, IPCError
@@ -183,6 +184,7 @@ class Serving:
             return
         if self.server is not None:
             self.server.call(call, connection)
+            release(call, connection)
         else:
             self.fail(call, connection, "no_such_object", f"No such object '{call.object_name}'")
 
@@ -214,6 +216,12 @@ class Serving:
     def direct_address(self) -> str:
         """For hello."""
         return self.direct_server.address if self.direct_server is not None else ""
+
+
+def release(call: Call, connection: Connection) -> None:
+    """After `Server.call`, which has decoded the arguments: what they stand in may be used again, while the method runs."""
+    if connection.lending is not None and len(call.args) > LARGE:
+        force_setattr(call, "args", connection.codec.null)
 
 
 def _caller_of(callers: dict[str, Caller], call_id: str) -> Caller | None:

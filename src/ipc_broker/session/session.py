@@ -31,6 +31,7 @@ from ..messages import (
     HasObjectResult,
     Invalid,
     Item,
+    Memory,
     Missed,
     Pause,
     Ping,
@@ -52,6 +53,7 @@ from .publisher import Publisher
 from .replies import Questions, name_taken, refusal
 from .serving import Serving
 from .settings import DEFAULT_SETTINGS, Agreement, Settings
+from .sharing import MakeMemory, Sharing
 from .shell import Reply, Sink
 from .subscriptions import ClientSubscription, ClientSubscriptions
 from .watchdog import Watchdog
@@ -101,6 +103,10 @@ class Session:
         self._opened_at = 0.0
         self._opened: Reply | None = None
         self._hello_id = ""
+        self.make_memory: MakeMemory | None = None
+        """For what is large; the shell's, where it has any, and the broker is on this machine."""
+        self.sharing = Sharing()
+        """Of that with the broker."""
         self._turned_away_for = ""  # which is told once, and not at each attempt
         serving, subscriptions = self.serving, self.subscriptions
         self._handlers: dict[type, Callable[[Any, int], None]] = {
@@ -125,6 +131,7 @@ class Session:
             Pause: self._pause,
             Resume: self._resume,
             Ping: self._ping,
+            Memory: lambda message, size: self.sharing.answered(message),
             Goodbye: self._goodbye,
             Invalid: self._invalid,
         }
@@ -170,11 +177,14 @@ class Session:
         self.connection.send(Call(self._hello_id, BROKER_OBJECT, "hello", JSON.encode_payload(hello)))
 
     def receive_data(self, data: bytes) -> None:
-        if self.connection is not None:
+        connection = self.connection
+        if connection is not None:
             handlers = self._handlers
-            receive = self.connection.receive_data if self.opened else self.connection.receive_one_by_one
+            receive = connection.receive_data if self.opened else connection.receive_one_by_one
             for message, frame in receive(data):
                 handlers[type(message)](message, len(frame))
+            if connection.had_large:
+                self.sharing.begin()
 
     def data_to_send(self) -> bytes:
         return self.connection.data_to_send() if self.connection is not None else b""
@@ -189,6 +199,8 @@ class Session:
             unsent = self.connection.unsent()
             self.publisher.connection_lost([one for one in unsent if type(one) is Publish], self.codec)
         self.connection = None
+        self.sharing.end()
+        self.sharing = Sharing()
         self._watchdog.stop()
         self.opened = self.ready = False
         self.losses += 1
@@ -243,6 +255,8 @@ class Session:
         if welcome is not None:
             connection.extend(welcome.encoding, welcome.max_frame, self._settings.max_frame)
             self._watchdog.watch(connection, welcome, self._opened_at)
+            if "memory" in welcome.features:
+                self.sharing = Sharing(connection, self.make_memory)
         self.opened = self.ready = True
         self._turned_away_for = ""
         self.directs.connection_made()

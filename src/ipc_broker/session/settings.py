@@ -8,7 +8,7 @@ from ..messages import Hello, Welcome
 from ..protocol.encodings import ENCODINGS, JSON
 from ..protocol.framing import SEED_MAX_FRAME
 
-FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct")
+FEATURES = ("multiplex", "cancel", "caller", "streams", "flow", "resume", "heartbeat", "batches", "direct", "memory")
 
 MAX_FRAME = 64 * 1024 * 1024
 """The largest body, in bytes, that a session takes."""

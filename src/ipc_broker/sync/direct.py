@@ -37,7 +37,7 @@ class DirectCalls:
         if AVAILABLE and link.address.scheme == "unix":
             self._directs.most_in_flight = 1
             self._directs.on_offer = self._offered
-            self._directs.make_memory = make_memory
+            link.session.make_memory = make_memory
 
     def _offered(self, object_name: str, offer: DirectOffer) -> None:
         """With the lock held."""

@@ -30,6 +30,8 @@ KINDS = (
     "Goodbye",
     "HasObjectResult",
     "Item",
+    "Lent",
+    "Memory",
     "Missed",
     "Pause",
     "Ping",
