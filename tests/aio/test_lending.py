@@ -160,37 +160,45 @@ async def test_a_worker_that_is_killed_with_lent_calls_leaves_nothing(address: s
 
 
 async def test_large_events_are_lent_to_the_broker_and_by_it(address: str) -> None:
-    async with broker_at(address) as broker, connect(address) as publisher, connect(address) as subscriber:
-        async with subscriber.subscribe("sensor", "t") as events:
-            for number in range(20):
-                await publisher.publish("sensor", "t", bytes([number]) * len(BLOB))
-                event = await anext(events)
-                assert isinstance(event, Event)
-                assert event.value == bytes([number]) * len(BLOB)
-            for client in (publisher, subscriber):
-                connection = client.link.session.connection
-                assert connection is not None
-                assert connection.lending is not None
-                assert connection.lending.may_lend
-            assert len(broker.router.memories) == 2
-            assert mappings() == 4
+    async with (
+        broker_at(address) as broker,
+        connect(address) as publisher,
+        connect(address) as subscriber,
+        subscriber.subscribe("sensor", "t") as events,
+    ):
+        for number in range(20):
+            await publisher.publish("sensor", "t", bytes([number]) * len(BLOB))
+            event = await anext(events)
+            assert isinstance(event, Event)
+            assert event.value == bytes([number]) * len(BLOB)
+        for client in (publisher, subscriber):
+            connection = client.link.session.connection
+            assert connection is not None
+            assert connection.lending is not None
+            assert connection.lending.may_lend
+        assert len(broker.router.memories) == 2
+        assert mappings() == 4
     assert mappings() == 0
 
 
 async def test_a_burst_of_large_events_arrives_whole_and_in_order(address: str) -> None:
-    async with broker_at(address), connect(address) as publisher, connect(address) as subscriber:
-        async with subscriber.subscribe("sensor", "t") as events:
+    async with (
+        broker_at(address),
+        connect(address) as publisher,
+        connect(address) as subscriber,
+        subscriber.subscribe("sensor", "t") as events,
+    ):
 
-            async def publish() -> None:
-                for number in range(100):
-                    await publisher.publish("sensor", "t", number.to_bytes(2) * len(BLOB))
-
-            publishing = asyncio.ensure_future(publish())
+        async def publish() -> None:
             for number in range(100):
-                event = await anext(events)
-                assert isinstance(event, Event)
-                assert event.value == number.to_bytes(2) * len(BLOB)
-            await publishing
+                await publisher.publish("sensor", "t", number.to_bytes(2) * len(BLOB))
+
+        publishing = asyncio.ensure_future(publish())
+        for number in range(100):
+            event = await anext(events)
+            assert isinstance(event, Event)
+            assert event.value == number.to_bytes(2) * len(BLOB)
+        await publishing
 
 
 async def test_large_calls_through_the_broker_are_lent_on_all_ways(address: str) -> None:
