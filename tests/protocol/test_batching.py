@@ -11,7 +11,7 @@ from msgspec import MsgspecError, Raw
 
 from ipc_broker.errors import InvalidArgs
 from ipc_broker.messages import MAX_NAME, Batch, HasObject, Invalid, Message, Publish
-from ipc_broker.protocol.batching import COST, LARGEST, LARGEST_VALUE, MOST, ROOM, SHALLOW, Run, one_by_one
+from ipc_broker.protocol.batching import COST, FRAMING, LARGEST, LARGEST_VALUE, MOST, ROOM, SHALLOW, Run, one_by_one
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.connection import Connection, Role
 from ipc_broker.protocol.encodings import JSON, MSGPACK
@@ -243,14 +243,17 @@ def apart(data: bytes, codec: Codec) -> list[object]:
 def test_an_event_that_waits_counts_as_what_it_costs_and_one_that_was_written_as_what_it_took() -> None:
     connection = publisher(JSON)
     publish(connection, "a", 1)
-    lone = connection.queued
-    assert len(JSON.publish_frame("sensor", "a", Raw(b"1"))) < lone < COST + 40
+    lone = JSON.publish_frame("sensor", "a", Raw(b"1"))
+    assert connection.queued == len(lone)
     publish(connection, "a", "text")
-    assert connection.queued == lone + COST + 6
+    both = connection.queued
+    assert len(lone) + COST + 6 <= both <= len(lone) + COST + 6 + FRAMING
+    publish(connection, "a", 2)
+    assert connection.queued == both + COST + 1
     connection.send(HasObject("x"))
     frame = JSON.encode(HasObject("x"))
-    assert connection.queued == lone + COST + 6 + len(frame)
-    batch = JSON.batch_frame("sensor", "a", b'[1,"text"]')
+    assert connection.queued == both + COST + 1 + len(frame)
+    batch = JSON.batch_frame("sensor", "a", b'[1,"text",2]')
     assert connection.data_to_send(1) == batch
     assert connection.queued == len(frame)
     publish(connection, "a", 2)
@@ -267,8 +270,10 @@ def test_a_shell_that_wants_to_write_early_is_woken_by_what_small_events_cost() 
     connection.extend("json", 65_536, 65_536)
     for _ in range(31):
         publish(connection, "a", 1)
-    first = woken[0]
-    assert woken == [first + (COST + 1) * count for count in (0, 10, 20, 30)]
+    lone, *several = woken
+    assert lone == len(JSON.publish_frame("sensor", "a", Raw(b"1")))
+    assert several == [several[0] + 10 * (COST + 1) * count for count in range(3)]
+    assert 10 * (COST + 1) <= several[0] - lone <= 10 * (COST + 1) + FRAMING
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)

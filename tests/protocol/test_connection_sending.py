@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from ipc_broker.messages import Registered
 from ipc_broker.protocol.batching import Run
@@ -119,6 +120,24 @@ def test_a_batch_is_taken_frame_by_frame_where_a_limit_is_given() -> None:
     assert connection.data_to_send(1) == frames[0]
     assert connection.data_to_send() == frames[1] + frames[2]
     assert batch == frames, "the list is still its owner's"
+
+
+def test_ctrl_c_while_an_event_joins_the_one_before_it_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(run: Run, value: Raw, size: int) -> int:
+        raise KeyboardInterrupt
+
+    connection = Connection(Role.CLIENT, Woken())
+    connection.extend("msgpack", 65_536, 65_536)
+    connection.publish("sensor", "a", MSGPACK.null, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            connection.publish("sensor", "a", MSGPACK.null, 1)
+    assert connection.queued == len(MSGPACK.publish_frame("sensor", "a", MSGPACK.null))
+    connection.publish("sensor", "b", MSGPACK.null, 1)
+    expected = [MSGPACK.publish_frame("sensor", topic, MSGPACK.null) for topic in ("a", "b")]
+    assert connection.data_to_send() == b"".join(expected)
+    assert connection.queued == 0
 
 
 def test_ctrl_c_while_events_are_made_into_a_message_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,11 @@ def test_the_head_of_an_event_and_its_value_are_its_frame(codec: Codec, monkeypa
     for size in range(20):
         value = codec.encode_payload("x" * size)
         end = bytes(value) + codec.publish_closing
-        assert heads.make(7, len(end)) + end == codec.event_frame("sensor", "a", value, 7)
-        assert heads.find((7, len(end))) is not None
+        for id in (7, size, 2**53):
+            made = heads.make(id, len(end))
+            assert made[1] + end == codec.event_frame("sensor", "a", value, id)
+            assert heads.find(id) is made
+            assert made[0] == len(end)
         assert len(heads.made) <= 5
 
 

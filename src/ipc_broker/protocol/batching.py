@@ -40,7 +40,7 @@ LARGEST_TAKEN = 256 * 1024
 
 
 class Run:
-    """Events of one object and topic that wait to be written.
+    """Two or more events of one object and topic that wait to be written.
 
     `size` is what they count for while they wait: never less than their frame will take.
     """
@@ -68,10 +68,7 @@ class Run:
         return size
 
     def frame(self, codec: Codec) -> bytes:
-        values = self._values
-        if len(values) == 1:
-            return codec.publish_frame(self._object_name, self._topic, values[0])
-        return codec.batch_frame(self._object_name, self._topic, codec.list_of(values))
+        return codec.batch_frame(self._object_name, self._topic, codec.list_of(self._values))
 
 
 def one_by_one(batch: Batch, codec: Codec) -> Iterator[Publish]:

@@ -144,6 +144,8 @@ class Connection:
 
     __slots__ = (
         "_decode_all",
+        "_lone",
+        "_lone_event",
         "_outbox",
         "_reader",
         "_role",
@@ -174,6 +176,9 @@ class Connection:
             Frame | memoryview | Run
         ] = []  # a memoryview is the rest of the frame whose beginning was taken
         self._run: Run | None = None  # the last that was begun, while any stands in the outbox
+        # The last event that was queued with no other of its names before it, and its frame.
+        self._lone: bytes | None = None
+        self._lone_event: tuple[str, str, Raw, int] = "", "", Raw(), 0
         self._wake = wake
         self._wake_at = 0
         self._wake_every = wake_every
@@ -279,19 +284,35 @@ class Connection:
     def publish(self, object_name: str, topic: str, value: Raw, size: int) -> None:
         """Queues an event with a small value, of so many bytes: together with those of the same names right before it.
 
-        `queued` counts it as somewhat more than it takes, never less. For connections that have agreed to batches. Raises
-        InvalidArgs.
+        `queued` counts several as somewhat more than they take, never less. For connections that have agreed to batches.
+        Raises InvalidArgs.
         """
-        run = self._run
-        if run is None or not self._outbox or self._outbox[-1] is not run or not run.takes(object_name, topic):
-            opening = self.codec.publish_opening(object_name, topic)  # which looks at the names
-            run = self._run = Run(object_name, topic, len(opening))
-            self._outbox.append(run)
-            self.queued += run.size
-        self.queued += run.append(value, size)
+        run, outbox = self._run, self._outbox
+        if run is not None and outbox and outbox[-1] is run and run.takes(object_name, topic):
+            self.queued += run.append(value, size)
+        elif outbox and outbox[-1] is self._lone and self._lone_event[:2] == (object_name, topic):
+            self._begin_run(value, size)
+        else:  # where the topics take turns, each event of them
+            frame = self.codec.publish_frame(object_name, topic, value)  # which looks at the names
+            self._lone_event = object_name, topic, value, size
+            self._lone = frame
+            outbox.append(frame)
+            self.queued += len(frame)
         if self.queued >= self._wake_at:
             self._wake_at = self.queued + self._wake_every
             self._wake()
+
+    def _begin_run(self, value: Raw, size: int) -> None:
+        """A second event of the same names stands behind the one that is last in the outbox."""
+        object_name, topic, first, first_size = self._lone_event
+        run = Run(object_name, topic, len(self.codec.publish_opening(object_name, topic)))
+        run.append(first, first_size)
+        run.append(value, size)
+        frame = self._outbox[-1]
+        assert isinstance(frame, bytes)
+        self._run = run  # first: Ctrl-C may come in between
+        self._outbox[-1] = run
+        self.queued += run.size - len(frame)
 
     def _end_runs(self) -> list[bytes]:
         """The outbox, with frames in the place of the runs."""
@@ -346,7 +367,7 @@ class Connection:
     def discard(self) -> None:
         """Nothing of what is queued will be sent."""
         self._outbox.clear()
-        self._run = None
+        self._run = self._lone = None
         self.queued = 0
 
     def take_back(self, data: bytes) -> None:

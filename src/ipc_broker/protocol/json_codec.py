@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..messages import Call, Message
-from .codec import ABOUT_CALLS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
+from .codec import ABOUT_CALLS, MOST_TOPICS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
 from .framing import write_length
 from .json_payload import decode_any, encode_payload, payload_decoder
 
@@ -126,7 +126,7 @@ def _timeout(timeout_ms: int) -> bytes:
     return b',"timeout_ms":%d,"args":' % timeout_ms if timeout_ms else b',"args":'
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MOST_TOPICS)
 def _publish_opening(object_name: str, topic: str) -> bytes:
     return b'{"Publish":{"object_name":%b,"topic":%b,"args":' % (_name(object_name), _name(topic))
 

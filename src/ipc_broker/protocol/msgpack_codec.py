@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from ..messages import Call, Message, Publish
-from .codec import ABOUT_CALLS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
+from .codec import ABOUT_CALLS, MOST_TOPICS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
 from .framing import write_length
 from .payload import Unsendable
 
@@ -108,6 +108,12 @@ class MessagePackCodec(Codec):
         head = b"\x81\xa6Result\x83\xa7call_id%b%b" % (_encode(call.call_id), _result_name(call.object_name))
         return b"%b%b%b" % (write_length(len(head) + len(value)), head, value)
 
+    def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
+        opening = _publish_opening(object_name, topic)
+        appended: Any = value  # any buffer may be appended to bytes, and is copied once then
+        framed: bytes = write_length(len(opening) + len(value)) + opening + appended
+        return framed
+
     def publish_opening(self, object_name: str, topic: str) -> bytes:
         return _publish_opening(object_name, topic)
 
@@ -167,7 +173,7 @@ def _result_name(object_name: str) -> bytes:
     return b"\xabobject_name%b\xa5value" % _name(object_name)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MOST_TOPICS)
 def _publish_opening(object_name: str, topic: str) -> bytes:
     return _opening(Publish) + b"\x83\xabobject_name%b\xa5topic%b\xa4args" % (_name(object_name), _name(topic))
 

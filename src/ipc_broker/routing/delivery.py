@@ -61,8 +61,10 @@ class Delivery:
                 # Most clients have few subscriptions, so that the next one's id is often the same.
                 last_codec, last_id = one.codec, one.id
                 if last_codec is codec:
-                    head = heads.find((last_id, length)) or heads.make(last_id, length)
-                    frame = head + value if length <= LARGE else Parts(head, value)
+                    head = heads.find(last_id)
+                    if head is None or head[0] != length:
+                        head = heads.make(last_id, length)
+                    frame = head[1] + value if length <= LARGE else Parts(head[1], value)
                 else:
                     frame, problem = self._transcoded(route, args, codec, last_codec, last_id, problem)
                 size = len(frame)

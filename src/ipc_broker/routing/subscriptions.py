@@ -20,7 +20,7 @@ MOST_ROUTES = 65_536
 
 
 MOST_HEADS = 64
-"""Beginnings of frames that are kept for one event: most values of a topic are about as long."""
+"""Ids of subscriptions for which it is kept how the frame of a topic's last event began: most values are about as long."""
 
 FEW = 8
 """Subscriptions that an event has to be held against without that being counted (turns.py)."""
@@ -241,24 +241,34 @@ class Split:
             self.others.groups = route.groups  # whose members take turns, whichever way the events come
 
 
+Head = tuple[int, bytes, bytes]
+"""For a value of so many bytes: the head, which is their length and the opening; and the opening alone."""
+
+
 class Heads:
-    """What stands before the value in the frames of one encoding: the length, and the opening with the names."""
+    """What stands before the value in the frames of one encoding: the length, and the opening with the names.
+
+    One for each id, of the last length: a topic whose values are of many lengths, among thousands, is not to take more.
+    """
 
     __slots__ = ("_codec", "_key", "find", "made")
 
     def __init__(self, codec: Codec, object_name: str, topic: str) -> None:
         self._codec = codec
         self._key = object_name, topic
-        self.made: dict[tuple[int, int], bytes] = {}
-        self.find = self.made.get  # (id of the subscription, length of the value) -> bytes | None; None: ask `make`
+        self.made: dict[int, Head] = {}
+        self.find = self.made.get  # id of the subscription -> Head | None; None, or another length: ask `make`
 
-    def make(self, subscription: int, length: int) -> bytes:
-        opening = self._codec.event_opening(*self._key, subscription)
-        head = write_length(len(opening) + length) + opening
-        if len(self.made) >= MOST_HEADS:
-            self.made.clear()
-        self.made[subscription, length] = head
-        return head
+    def make(self, subscription: int, length: int) -> Head:
+        earlier = self.find(subscription)
+        if earlier is not None:
+            opening = earlier[2]
+        else:
+            opening = self._codec.event_opening(*self._key, subscription)
+            if len(self.made) >= MOST_HEADS:
+                self.made.clear()
+        made = self.made[subscription] = length, write_length(len(opening) + length) + opening, opening
+        return made
 
 
 def refusal_of(wish: Subscribe, peer: Peer, limits: Limits) -> tuple[str, str] | None:
