@@ -63,6 +63,10 @@ class Reads(asyncio.Protocol):
         return taken
 
     @property
+    def in_large(self) -> bool:
+        return self.connection.held > 0
+
+    @property
     def reads_itself(self) -> bool:
         return self.transport.get_protocol() is self
 
@@ -140,7 +144,7 @@ async def test_it_can_be_paused_in_a_large_frame() -> None:
     async with connected() as (reads, far):
         frame = call_of(8 * LARGE)
         await say(far, frame[:LARGE])
-        await reads.until(lambda: reads.connection.in_large)
+        await reads.until(lambda: reads.in_large)
         reads.transport.pause_reading()
         missing = reads.connection.progress
         sending = asyncio.ensure_future(say(far, frame[LARGE:]))
@@ -162,7 +166,7 @@ async def test_what_follows_a_frame_over_the_limit_is_not_kept() -> None:
         assert received[0][1] == frame
         assert received[1][1] == b""
         await say(far, b"x" * 100)
-        assert not reads.connection.in_large
+        assert not reads.in_large
         assert reads.connection.held == 0
 
 
@@ -170,7 +174,7 @@ async def test_a_connection_that_is_closed_in_a_large_frame_reads_on_and_keeps_n
     async with connected() as (reads, far):
         frame = call_of(2 * LARGE)
         await say(far, frame[:100])
-        await reads.until(lambda: reads.connection.in_large)
+        await reads.until(lambda: reads.in_large)
         reads.connection.close()
         await say(far, frame[100:] + call_of(10) * 3)
         await reads.until(lambda: reads.reads_itself)

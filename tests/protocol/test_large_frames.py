@@ -89,7 +89,7 @@ def test_little_is_set_aside_before_it_comes_and_all_of_it_counts(size: int, pie
 def test_it_is_told_when_a_large_frame_begins_and_of_no_other() -> None:
     reader = FrameReader(LIMIT)
     begun: list[int] = []
-    reader.on_large = lambda: begun.append(reader.count)
+    reader.on_large = lambda one: begun.append(one.count)
     fits = frame_of(b"s", LARGE - HEADER_SIZE)
     reader.feed(fits[:-1])
     reader.feed(fits[-1:])
@@ -129,15 +129,18 @@ def test_a_frame_that_is_moved_while_its_room_is_still_held_is_whole() -> None:
 def test_a_connection_that_is_closing_has_no_use_for_the_rest(ends: str) -> None:
     connection = Connection(Role.BROKER, lambda: None)
     connection.extend("msgpack", LIMIT, LIMIT)
+    readers: list[FrameReader] = []
+    connection.read_large_by(readers.append)
     large = frame_of(b"x", LARGE)
     connection.receive_data(large[:100])
-    assert connection.in_large
+    [reader] = readers
+    assert reader.in_large
     if ends == "it is closed":
         connection.close()
     else:
         connection.receive_data(large[100:] + b"\xff\xff\xff\xff")
-        assert not connection.in_large
-    while (room := connection.room()) is not None:
-        connection.filled(len(room))
-    assert not connection.in_large
+        assert not reader.in_large
+    while (room := reader.room()) is not None:
+        reader.filled(len(room))
+    assert not reader.in_large
     assert connection.receive_data(b"") == connection.receive_data(b"more") == []

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 
 from ..protocol.connection import Connection
+from ..protocol.framing import FrameReader
 
 BETWEEN = 2048
 """Bytes read at once between two large frames, to be copied: enough for a message or two, and a small part of the next frame."""
@@ -17,21 +18,21 @@ def read_large_directly(transport: asyncio.Transport, protocol: asyncio.Protocol
     Where that comes from a socket: over TLS it is copied in any case, and pipes and memory have no such way.
     """
     if transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None:
-        connection.read_large_by(partial(_begin, transport, protocol, connection))
+        connection.read_large_by(partial(_begin, transport, protocol))
 
 
-def _begin(transport: asyncio.Transport, protocol: asyncio.Protocol, connection: Connection) -> None:
+def _begin(transport: asyncio.Transport, protocol: asyncio.Protocol, reader: FrameReader) -> None:
     if transport.get_protocol() is protocol:
-        transport.set_protocol(_LargeReads(transport, protocol, connection))
+        transport.set_protocol(_LargeReads(transport, protocol, reader))
 
 
 class _LargeReads(asyncio.BufferedProtocol):
     """Stands in for a connection's protocol from the beginning of a large frame until something else comes."""
 
-    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol, connection: Connection) -> None:
+    def __init__(self, transport: asyncio.Transport, protocol: asyncio.Protocol, reader: FrameReader) -> None:
         self._transport = transport
         self._protocol = protocol
-        self._connection = connection
+        self._reader = reader
         self._between = bytearray(BETWEEN)
         self._is_large = False  # what is being read
         # All else is the protocol's as before.
@@ -41,16 +42,15 @@ class _LargeReads(asyncio.BufferedProtocol):
         self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview | bytearray:
-        room = self._connection.room()
+        room = self._reader.room()
         self._is_large = room is not None
         return self._between if room is None else room
 
     def buffer_updated(self, nbytes: int) -> None:
-        connection = self._connection
         if self._is_large:
-            if connection.filled(nbytes):
+            if self._reader.filled(nbytes):
                 self._protocol.data_received(b"")
         else:
             self._protocol.data_received(bytes(self._between[:nbytes]))
-            if not connection.in_large:
+            if not self._reader.in_large:
                 self._transport.set_protocol(self._protocol)

@@ -215,27 +215,17 @@ class Connection:
                     received[place] = self._borrow(message, self.lending)
         return received
 
-    def read_large_by(self, begun: Callable[[], None]) -> None:
-        """`begun` is called when a large frame begins. The shell may then read it straight to its place: into `room`."""
+    def read_large_by(self, begun: Callable[[FrameReader], None]) -> None:
+        """`begun` is called when a large frame begins: the shell may then read it straight to its place.
+
+        When the reader has all of it, `receive_data` gives its message, also for b"".
+        """
         self._reader.on_large = begun
 
     @property
     def had_large(self) -> bool:
         """Whether any large frame has come, or begun to."""
         return self._reader.had_large
-
-    @property
-    def in_large(self) -> bool:
-        """Whether the next bytes belong into `room`."""
-        return self._reader.in_large
-
-    def room(self) -> memoryview | None:
-        """See `FrameReader`."""
-        return self._reader.room()
-
-    def filled(self, count: int) -> bool:
-        """So many bytes were read into `room`. Whether `receive_data` has a message now, even of b""."""
-        return self._reader.filled(count)
 
     def receive_one_by_one(self, data: bytes) -> Iterator[Received]:
         """The same while hello is not answered: what stands behind the answer is encoded as that says."""

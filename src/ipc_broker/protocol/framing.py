@@ -67,8 +67,8 @@ class FrameReader:
     `oversize` is the length of a body over the limit once one was announced: the stream cannot be followed any more, and
     every later `feed` gives nothing.
 
-    What belongs to a `LARGE` frame may be read straight to its place: `on_large` is called when one has begun, `room` is
-    where its next bytes belong, and `filled` is to be told how many were put there.
+    What belongs to a `LARGE` frame may be read straight to its place: `on_large` is called with the reader when one
+    has begun, `room` is where its next bytes belong, and `filled` is to be told how many were put there.
     """
 
     __slots__ = ("_large", "_size", "_tail", "count", "had_large", "limit", "missing", "on_large", "oversize")
@@ -78,7 +78,7 @@ class FrameReader:
         self.oversize = 0
         self.count = 0  # of the frames that were complete
         self.had_large = False
-        self.on_large: Callable[[], None] | None = None
+        self.on_large: Callable[[FrameReader], None] | None = None
         self._tail: list[bytes] = []
         self._large: bytearray | None = None
         self._size = 0  # of the large frame
@@ -163,7 +163,7 @@ class FrameReader:
         large = self._large = allocation.uncleared(min(max(FIRST_ROOM, len(beginning)), size))
         large[: len(beginning)] = beginning
         if self.on_large is not None:
-            self.on_large()
+            self.on_large(self)
 
     def _feed_large(self, data: bytes) -> list[bytes]:
         rest = memoryview(data)

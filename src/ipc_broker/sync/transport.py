@@ -16,6 +16,7 @@ from ..destination import Destination
 from ..errors import ConfigError, ConnectFailed, UntrustedBroker
 from ..identity.trust import require_trusted
 from ..protocol.connection import Connection
+from ..protocol.framing import FrameReader
 
 CHUNK = 64 * 1024
 """Bytes read at once. More would take memory from the system, and give it back, for every read."""
@@ -151,7 +152,7 @@ class SocketTransport:
         self._readable = _waiter(connected, for_reading=True)
         self._writable = _waiter(connected, for_reading=False)
         self._has_ended = _end_finder(connected)
-        self._large: Connection | None = None  # whose frame comes
+        self._large: FrameReader | None = None  # whose frame comes
 
     def send(self, data: bytes, timeout: float | None) -> None:
         if self._tells_late:
@@ -186,8 +187,8 @@ class SocketTransport:
     def read_large_directly(self, connection: Connection) -> None:
         """From now on, for whoever gives to `connection` what `recv` gives: of a large frame that is its last byte alone."""
 
-        def begin() -> None:
-            self._large = connection
+        def begin(reader: FrameReader) -> None:
+            self._large = reader
 
         connection.read_large_by(begin)
 
@@ -206,11 +207,11 @@ class SocketTransport:
             except ConnectionResetError:
                 return b""
 
-    def _recv_large(self, connection: Connection, timeout: float | None) -> float | None:
+    def _recv_large(self, reader: FrameReader, timeout: float | None) -> float | None:
         """Reads what belongs to the frame to where it stays, all but the last byte. Gives what is left of `timeout`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (room := connection.room()) is not None and connection.progress[1] > 1:
-            if len(room) == connection.progress[1]:
+        while (room := reader.room()) is not None and reader.missing > 1:
+            if len(room) == reader.missing:
                 room = room[:-1]
             if not self._readable(milliseconds(timeout)):
                 raise TimeoutError("nothing came")
@@ -224,7 +225,7 @@ class SocketTransport:
             if count == 0:  # `recv` finds that, too
                 break
             if count > 0:
-                connection.filled(count)
+                reader.filled(count)
             self.in_doubt = False
             timeout = None if deadline is None else deadline - time.monotonic()
         self._large = None
@@ -234,6 +235,7 @@ class SocketTransport:
         with contextlib.suppress(OSError):  # the connection is gone, or the socket was closed before
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the threads that wait for it
         self._socket.close()
+        self._large = None
 
     def disown(self) -> None:
         self._socket.close()  # not shut down: that would be for both processes
