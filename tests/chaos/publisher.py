@@ -52,7 +52,7 @@ class EventSource:
         rng = self._rng
         self.number += 1
         object, topic = rng.choice(self._life.actor.topics)
-        size = rng.randrange(rng.choices((200, 5_000, 60_000), (6, 3, 1))[0])
+        size = rng.randrange(rng.choices((200, 5_000, 60_000, 600_000), (60, 30, 9, 1))[0])
         value = {"by": self._life.process, "number": self.number, "padding": "x" * size}
         retain = topic == "state"
         self._life.trace.write(Publishing(at=now(), number=self.number, object=object, topic=topic, retain=retain))

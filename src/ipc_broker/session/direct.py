@@ -276,7 +276,7 @@ class Directs:
                     self._send_back(call_id, call)
                 else:
                     self._lose(call_id, call, "its worker was lost")
-            path.close()
+            _close(path)
 
     def connection_made(self) -> None:
         """To a broker, which has answered hello."""
@@ -292,7 +292,7 @@ class Directs:
         for path in connected:
             unsent |= _unsent(path)
             path.is_open = path.is_new = False
-            path.close()
+            _close(path)
         return unsent
 
     def end_all(self, reason: str) -> None:
@@ -303,7 +303,7 @@ class Directs:
             for call_id, call in self._in_flight(path):
                 lost = ConnectionLost(reason, object=call.object_name, method=call.method, delivered="maybe")
                 self._end(call_id, call, lost)
-            path.close()
+            _close(path)
 
     def _leave(self, path: Path) -> None:
         path.is_open = path.is_new = False
@@ -335,6 +335,11 @@ class Directs:
         self._calls.pending.take(call_id)
         if not call.reply.done():
             call.reply.set_exception(error)
+
+
+def _close(path: Path) -> None:
+    path.sharing.end()
+    path.close()
 
 
 def _unsent(path: Path) -> set[str]:
