@@ -124,6 +124,13 @@ class Codec(abc.ABC):
     def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: bytes | Raw) -> bytes:
         """The frame of a `Call` that asks for nothing else. `call_id` is one of ours. Raises InvalidArgs."""
 
+    def decode_call(self, frame: bytes) -> Call:
+        """Of one frame, in the shortest form: at once, for the usual case.
+
+        Whatever is wrong, or unusual, raises NotOneMessage, or what decoders raise, and tells nothing.
+        """
+        raise NotOneMessage("in another form")
+
     @abc.abstractmethod
     def result_frame(self, call: Call, value: Raw) -> bytes:
         """The frame of the `Result` for a call."""

@@ -177,6 +177,17 @@ class Connection:
             received.append(self._oversize())
         return received
 
+    def receive_call(self, data: bytes) -> Call | None:
+        """Where that is one call and nothing else. None: nothing has happened, and `receive_data` finds out what it is."""
+        if self.state is _CLOSING or not self._reader.is_one_frame(data):
+            return None
+        try:
+            call = self.codec.decode_call(data)
+        except Exception:
+            return None
+        self._reader.count += 1
+        return call
+
     def receive_one_by_one(self, data: bytes) -> Iterator[Received]:
         """The same while hello is not answered: what stands behind the answer is encoded as that says."""
         if self.state is not _CLOSING:

@@ -18,6 +18,7 @@ from .payload import Unsendable
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder().decode
 _decode_any_body = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+_decode_call = msgspec.msgpack.Decoder(Call).decode
 _NULL = b"\xc0"
 
 
@@ -38,8 +39,10 @@ def _opening(kind: type[Decoded]) -> bytes:
     return b"\x81" + _encode(kind.__name__)
 
 
-_CALL = _opening(Call) + b"\x84\xa7call_id"
-_TIMED_CALL = _opening(Call) + b"\x85\xa7call_id"
+_CALL_OPENING = _opening(Call)
+_CALL_AT = HEADER_SIZE + len(_CALL_OPENING)
+_CALL = _CALL_OPENING + b"\x84\xa7call_id"
+_TIMED_CALL = _CALL_OPENING + b"\x85\xa7call_id"
 _RESULT = _opening(Result)
 _RESULT_ID = b"\x83\xa7call_id"
 _RESULT_AT = HEADER_SIZE + len(_RESULT)
@@ -107,6 +110,11 @@ class MessagePackCodec(Codec):
         opening = _TIMED_CALL if timeout_ms else _CALL
         head = b"".join((opening, _encode(call_id), _call_names(object_name, method), _timeout(timeout_ms)))
         return b"".join((write_length(len(head) + len(args)), head, args))  # what may be large is copied once
+
+    def decode_call(self, frame: bytes) -> Call:
+        if frame[HEADER_SIZE:_CALL_AT] != _CALL_OPENING:
+            raise NotOneMessage("in another form")
+        return _decode_call(frame[_CALL_AT:])
 
     def result_frame(self, call: Call, value: Raw) -> bytes:
         head = b"".join((_RESULT, _RESULT_ID, _encode(call.call_id), _result_name(call.object_name)))
