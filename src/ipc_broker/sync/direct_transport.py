@@ -15,8 +15,9 @@ PATIENCE = 0.02
 class DirectTransport(SocketTransport):
     """Its socket blocks, for `PATIENCE`: an answer that comes soon is received by one system call, not two.
 
-    After a signal Python goes on receiving, as if the time began again: therefore it is short. Ctrl-C may lose what comes
-    then; whoever is interrupted gives the connection up.
+    After a signal Python goes on receiving, as if the time began again: therefore it is short. In a program that gets signals
+    more often than that, all the time, a caller does not see by itself that its deadline has passed; its worker still tells it.
+    Ctrl-C may lose what comes then; whoever is interrupted gives the connection up.
     """
 
     if sys.platform != "win32":
