@@ -124,7 +124,7 @@ def inherited(
     call: RunningCall | None, timeout: float | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[float | None, Mapping[str, str] | None]:
     def made() -> object:
-        return inherit(timeout, headers, lambda: NOW, "'logs.write'")
+        return inherit(timeout, headers, lambda: NOW, "logs", "write")
 
     result = made() if call is None else within(call, made)
     assert isinstance(result, tuple)

@@ -44,6 +44,9 @@ class RunningCall(Struct, frozen=True):
 
 _running: ContextVar[RunningCall | None] = ContextVar("ipc_broker.current_call", default=None)
 
+running_call = _running.get
+"""None outside of a method."""
+
 set_running_call = _running.set
 """For whoever runs a method, in that method's own context."""
 
@@ -66,19 +69,20 @@ def current_call() -> CurrentCall:
 
 
 def inherit(
-    timeout: float | None, headers: Mapping[str, str] | None, now: Callable[[], float], what: str
+    timeout: float | None, headers: Mapping[str, str] | None, now: Callable[[], float], object_name: str, method: str
 ) -> tuple[float | None, Mapping[str, str] | None]:
     """What a call made now is given: within a method no more time than that has left, and its headers.
 
     Raises DeadlineExceeded when that has none left.
     """
-    running = _running.get()
+    running = running_call()
     if running is None:
         return timeout, headers
     if running.deadline is not None:
         left = running.deadline - now()
         if left <= 0:
             call = running.call
+            what = f"'{object_name}.{method}'"
             message = f"{what} was not called: the time of '{call.object_name}.{call.method}', which calls it, is over"
             raise DeadlineExceeded(message, delivered="no")
         timeout = left if timeout is None else min(timeout, left)

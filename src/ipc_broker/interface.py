@@ -23,6 +23,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 Decode = Callable[[bytes | Raw], Any]
 
+_astuple = msgspec.structs.astuple
+
 _INLINE = "__ipc_broker_inline__"
 
 
@@ -78,11 +80,11 @@ class Method:
         decode_named, decode_positional = self._decoders.get(codec.name) or self._decoders_for(codec)
         shape = codec.shape(args)
         if shape == "map":
-            values = msgspec.structs.astuple(decode_named(args))
+            values = _astuple(decode_named(args))
             if self._keyword_only:
                 return values[: self._count], dict(zip(self._keyword_only, values[self._count :], strict=True))
             return values, {}
-        values = msgspec.structs.astuple(decode_positional(args if shape == "list" else codec.as_list(bytes(args))))
+        values = _astuple(decode_positional(args if shape == "list" else codec.as_list(bytes(args))))
         if self._keyword_only:
             # Given by position they can only have their defaults, which Python fills in itself.
             self._require_defaults()

@@ -47,6 +47,8 @@ class RemoteMethod:
         variable = any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in parameters)
         self._is_plain = not variable and not self._positional_only
         self._places = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+        all_places = self._is_plain and not any(one.kind is one.KEYWORD_ONLY for one in parameters)
+        self._all_places = len(self._places) if all_places else -1
         self._known = frozenset(self.signature.parameters)
         self._required = frozenset(one.name for one in parameters if one.default is one.empty)
 
@@ -59,6 +61,8 @@ class RemoteMethod:
         A list where there are no names to go by: behind `*args`, and for what is positional only. Raises TypeError where
         Python would, and for what can be sent neither as a map nor as a list.
         """
+        if not named and len(positional) == self._all_places:
+            return dict(zip(self._places, positional, strict=False)) or None
         if self._is_plain:
             given = dict(zip(self._places, positional, strict=False))
             given.update(named)

@@ -11,7 +11,7 @@ from msgspec import Raw
 from ipc_broker import events
 from ipc_broker.errors import InvalidArgs
 from ipc_broker.messages import MAX_NAME, Call, Error, Event, HasObject, Invalid, Message, Publish, Result, Subscribe
-from ipc_broker.protocol.codec import Codec, Decoder, Received, checked_name
+from ipc_broker.protocol.codec import Codec, Decoder, NotOneMessage, Received, checked_name
 from ipc_broker.protocol.encodings import ENCODINGS, JSON, MSGPACK, transcode
 from ipc_broker.protocol.framing import HEADER_SIZE, LARGE
 from tests.protocol.strategies import (
@@ -268,6 +268,39 @@ def test_the_frame_of_a_result_is_the_encoded_result(codec: Codec, data: st.Data
     call, value = data.draw(messages(payloads(codec), Call)), data.draw(payloads(codec))
     assert isinstance(call, Call)
     assert codec.result_frame(call, value) == codec.encode(Result(call.call_id, call.object_name, value))
+
+
+@given(data=st.data())
+def test_the_frame_of_a_result_is_decoded_in_one_step(data: st.DataObject) -> None:
+    call, value = data.draw(messages(payloads(MSGPACK), Call)), data.draw(VALUES["msgpack"])
+    assert isinstance(call, Call)
+    frame = MSGPACK.result_frame(call, MSGPACK.encode_payload(value))
+    result = MSGPACK.decode_result(frame, Any)
+    assert (result.call_id, repr(result.value)) == (
+        call.call_id,
+        repr(MSGPACK.decode_any(MSGPACK.encode_payload(value))),
+    )
+
+
+def test_its_value_is_of_the_kind_that_is_asked_for() -> None:
+    frame = MSGPACK.result_frame(Call("1.1", "math", "add", MSGPACK.null), MSGPACK.encode_payload({"sum": 42}))
+    assert MSGPACK.decode_result(frame, dict[str, float]).value == {"sum": 42.0}
+    with pytest.raises(msgspec.ValidationError):
+        MSGPACK.decode_result(frame, list[int])
+
+
+@each_codec
+@given(data=st.data())
+def test_what_is_not_one_result_is_not_decoded_as_one(codec: Codec, data: st.DataObject) -> None:
+    """That of JSON neither: there the slower way looks at the text, too."""
+    result = codec.encode(data.draw(messages(payloads(codec), Result)))
+    other = codec.encode(data.draw(MESSAGES_OF[codec.name].filter(lambda message: not isinstance(message, Result))))
+    wrong = [b"", other, result + other, result[: data.draw(st.integers(0, len(result) - 1))]]
+    if codec is JSON:
+        wrong.append(result)
+    for frames in wrong:
+        with pytest.raises((NotOneMessage, msgspec.MsgspecError, UnicodeDecodeError)):
+            codec.decode_result(frames, Any)
 
 
 @each_codec

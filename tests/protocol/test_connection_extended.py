@@ -174,6 +174,31 @@ def test_a_frame_of_the_agreed_size_is_read_and_one_byte_more_is_not(codec: Code
     assert tight.state is State.CLOSING
 
 
+def test_one_call_and_nothing_else_is_received_in_one_step() -> None:
+    end = Connection(Role.CLIENT, lambda: None)
+    call = messages.Call("1.1", "math", "add", MSGPACK.encode_payload([1, 2]), timeout_ms=500)
+    frame = MSGPACK.encode(call)
+    assert end.receive_call(frame) is None, "which is not JSON"
+    end.extend("msgpack", SEED_MAX_FRAME, SEED_MAX_FRAME)
+    assert end.receive_call(frame) == call
+    assert end.frames_received == 1
+    refused = (frame + frame, frame[:-1], frame[:10] + b"\xff" + frame[11:], MSGPACK.encode(Credit("1.1", 5)), b"")
+    for other in refused:
+        assert end.receive_call(other) is None
+    assert end.frames_received == 1
+    assert end.receive_data(frame[:7]) == []
+    assert end.receive_call(frame) is None, "it may belong to what came before"
+    assert end.receive_data(frame[7:]) == [(call, frame)]
+    assert end.receive_call(frame) == call
+    end.close()
+    assert end.receive_call(frame) is None
+
+
+def test_a_call_in_json_is_received_as_any_message() -> None:
+    end = Connection(Role.BROKER, lambda: None)
+    assert end.receive_call(JSON.encode(messages.Call("1.1", "math", "add", JSON.encode_payload([1, 2])))) is None
+
+
 def test_what_came_before_is_counted_on() -> None:
     connection = Connection(Role.BROKER, lambda: None)
     connection.receive_data(JSON.encode(HasObject("a")))

@@ -48,6 +48,17 @@ def test_any_garbage_split_anyhow_gives_the_same_frames_and_the_same_end(
     assert parts.oversize == whole.oversize
 
 
+@given(BODIES, st.lists(st.integers(0, 200)), st.binary(max_size=40), st.integers(1, 40))
+def test_what_is_one_frame_gives_that_and_leaves_nothing(
+    bodies: list[bytes], cuts: list[int], garbage: bytes, limit: int
+) -> None:
+    reader = FrameReader(limit)
+    for chunk in [*split(b"".join(map(frame_of, bodies)) + garbage, cuts), frame_of(b"last")]:
+        held, is_one = reader.held, reader.is_one_frame(chunk)
+        frames = reader.feed(chunk)
+        assert is_one is (len(chunk) > HEADER_SIZE and frames == [chunk] and not held and not reader.held)
+
+
 @given(BODIES, st.lists(st.integers(0, 400)), st.booleans())
 def test_the_frames_that_were_complete_are_counted(bodies: list[bytes], cuts: list[int], oversize: bool) -> None:
     reader = FrameReader(30)

@@ -25,7 +25,7 @@ from ipc_broker import (
     connect,
 )
 from ipc_broker.messages import Call
-from ipc_broker.protocol import connection
+from ipc_broker.protocol import roles
 from ipc_broker.testing import MemoryBroker
 from ipc_broker.testing.faults import KINDS
 from tests.aio.conftest import LOOPS
@@ -260,9 +260,7 @@ async def test_who_connects_while_its_messages_are_lost_is_let_in(memory_broker:
 
 
 def test_what_can_be_lost_is_what_a_client_may_be_sent() -> None:
-    known = itertools.chain(
-        connection._KINDS[connection.Role.CLIENT], connection._EXTENDED_KINDS[connection.Role.CLIENT]
-    )
+    known = itertools.chain(roles.KINDS[roles.Role.CLIENT], roles.EXTENDED_KINDS[roles.Role.CLIENT])
     assert sorted({kind.__name__ for kind in known} - {"Batch"}) == sorted(KINDS)
 
 

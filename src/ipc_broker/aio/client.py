@@ -121,7 +121,7 @@ class Client:
         loop = asyncio.get_running_loop()
         if loop is not link.loop:
             raise link.wrong_loop()
-        timeout, headers = inherit(timeout, headers, loop.time, f"'{object}.{method}'")
+        timeout, headers = inherit(timeout, headers, loop.time, object, method)
         if timeout == math.inf:
             timeout = None
         if not session.ready:

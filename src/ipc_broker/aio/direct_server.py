@@ -6,7 +6,9 @@ import asyncio
 import logging
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Raw
 
 from ..address import Address
 from ..context import outside_of_calls
@@ -15,6 +17,7 @@ from ..identity.direct import listen_for_callers, pid_of, take_no_more
 from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Memory, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
+from ..protocol.framing import HEADER_SIZE
 from ..protocol.lending import SIZE, Lending
 from ..session import Server
 from ..session.serving import release
@@ -42,10 +45,15 @@ MOST_UNREAD = 1024 * 1024
 """Bytes of answers that wait for a caller to read them, over which no more calls are read from it."""
 
 
+class LoneServer(Server, Protocol):
+    def call_alone(self, call: Call, connection: Connection) -> Raw | None:
+        """As `call`; gives the result instead of answering with it, where it is there at once."""
+
+
 class DirectServer:
     """Belongs to one worker: `server` is that, and `executor` runs its methods."""
 
-    def __init__(self, link: Link, server: Server, executor: Executor) -> None:
+    def __init__(self, link: Link, server: LoneServer, executor: Executor) -> None:
         self.address = f"ipc-broker-{os.urandom(12).hex()}"
         self.server = server
         self.executor = executor
@@ -205,6 +213,14 @@ class DirectCaller(DirectEnd):
             self.connection.extend(broker.codec.name, broker.send_limit, broker.max_frame)
 
     def receive(self, data: bytes) -> None:
+        is_usual = self._admitted and not self._ended and not self.connection.queued
+        call = self.connection.receive_call(data) if is_usual else None
+        if call is not None:
+            if call.object_name == self.object_name and call.call_id.startswith(self.prefix):
+                self._answer_alone(call)
+            else:
+                self._handle([(call, data)])
+            return
         received = self.connection.receive_data(data)
         if not self.prefix and received:
             first, _ = received.pop(0)
@@ -221,6 +237,24 @@ class DirectCaller(DirectEnd):
         elif received:
             self._held += received
             self.transport.pause_reading()
+
+    def _answer_alone(self, call: Call) -> None:
+        """What came with no other, and nearly always ends at once: its result needs no turn in the queue."""
+        connection, server = self.connection, self._server
+        server.calls += 1
+        result = server.server.call_alone(call, connection)
+        if result is None:
+            return
+        frame = connection.codec.result_frame(call, result)
+        if (
+            connection.queued
+            or not self._takes
+            or len(frame) - HEADER_SIZE > connection.send_limit
+            or self.transport.is_closing()
+        ):
+            self.link.session.serving.answer(call, connection, result)
+        else:
+            self.transport.write(frame)
 
     def admit(self, pid: int) -> None:
         if pid != self._pid:

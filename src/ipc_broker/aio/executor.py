@@ -51,6 +51,9 @@ class Executor:
         self._running: dict[str, _Run] = {}  # by the id of the call
         self._starting: str | None = None
         """The object whose method takes its first step; None: it was cancelled in that."""
+        self._alone: Call | None = None
+        """The call that takes its first step, if its result is to be given to whoever has begun it."""
+        self._result: Raw | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -74,6 +77,16 @@ class Executor:
             self._call_inline(call, connection, method, arguments)
         else:
             self._start(call, connection, self._in_thread(partial(method.function, *arguments[0], **arguments[1])))
+
+    def call_alone(self, method: Method, call: Call, connection: Connection) -> Raw | None:
+        """The result of an `async def` that does not wait, for its caller to be answered with; else as `call_method`."""
+        self._alone = call
+        try:
+            self.call_method(method, call, connection)
+        finally:
+            self._alone = None
+        result, self._result = self._result, None
+        return result
 
     def call_shared(self, target: SharedObject, call: Call, connection: Connection) -> None:
         try:
@@ -212,6 +225,8 @@ class Executor:
         else:
             if payload is None:
                 self._serving.end_stream(call, connection)
+            elif self._alone is call:
+                self._result = payload
             else:
                 # No other call is running whose answer could be written with this one.
                 self._link.writer.urgent = len(self._running) <= 1

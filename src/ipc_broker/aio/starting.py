@@ -28,9 +28,9 @@ class Starter:
     def start(self, coroutine: Coro, context: contextvars.Context, name: str) -> asyncio.Task[None] | None:
         """The task in which it goes on; None when it has ended. It runs in `context`; nothing but exits may come out of it."""
         reserve = self._reserve
-        if reserve is not None and reserve.is_spent:
-            reserve = self._reserve = _Reserve(self._loop)
-        if reserve is None or not reserve.ready:
+        if reserve is None or not reserve.ready or reserve.given.done():
+            if reserve is not None and reserve.is_spent:
+                self._reserve = _Reserve(self._loop)
             return self._loop.create_task(coroutine, name=name, context=context)
         task = reserve.task
         try:
@@ -63,27 +63,27 @@ class _Reserve:
         self._coroutine: Coro | None = None
         self._context: contextvars.Context | None = None
         self._waits_for: Any = None
-        self._given: asyncio.Future[None] = loop.create_future()
+        self.given: asyncio.Future[None] = loop.create_future()
         self.task = loop.create_task(self._run())
 
     @property
     def is_spent(self) -> bool:
         """It was cancelled: by somebody who ends all tasks, or by a coroutine that took its only step as this task."""
-        return self._given.done() or self.task.done()
+        return self.given.done() or self.task.done()
 
     def go_on(self, coroutine: Coro, context: contextvars.Context, waits_for: Any) -> None:
         """With a coroutine that has taken its first step, and waits for that now."""
         self._coroutine, self._context, self._waits_for = coroutine, context, waits_for
         if _is_awaited(waits_for):
             waits_for._asyncio_future_blocking = False  # until the task says so: others may wait for it before
-        if not self._given.done():
-            self._given.set_result(None)
+        if not self.given.done():
+            self.given.set_result(None)
 
     async def _run(self) -> None:
         self.ready = True
         error: BaseException | None = None
         try:
-            await self._given
+            await self.given
         except asyncio.CancelledError as cancelled:
             error = cancelled
         if self._coroutine is not None and self._context is not None:

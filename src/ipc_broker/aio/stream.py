@@ -109,7 +109,7 @@ class Stream(Generic[T]):
         link.require_own_loop()
         now = link.loop.time
         given = self._timeout if self._deadline is None else max(self._deadline - now(), 0.0)
-        left, headers = inherit(given, self._headers, now, f"'{self.object}.{self.method}'")
+        left, headers = inherit(given, self._headers, now, self.object, self.method)
         if left == math.inf:
             left = None
         if not link.session.ready:

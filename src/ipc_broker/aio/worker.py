@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from ..description import Interface
@@ -258,6 +259,14 @@ class Worker:
             known = ", ".join(methods) or "none"
             message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
             self._refuse(call, connection, "no_such_method", message)
+
+    def call_alone(self, call: Call, connection: Connection) -> Raw | None:
+        methods = self._methods.get(call.object_name)
+        method = methods.get(call.method) if methods is not None and self._takes_calls else None
+        if method is not None and method.is_async:
+            return self._executor.call_alone(method, call, connection)
+        self.call(call, connection)
+        return None
 
     def _refuse(self, call: Call, connection: Connection, code: str, message: str) -> None:
         self.client.link.session.serving.fail(call, connection, code, message)

@@ -50,6 +50,13 @@ class CallId(msgspec.Struct):
     call_id: Name | None
 
 
+class DecodedResult(msgspec.Struct):
+    """What a caller looks at in a `Result`."""
+
+    call_id: str
+    value: Any
+
+
 class NotOneMessage(Exception):
     """A body is a map, but not with exactly one key; the text says with what."""
 
@@ -73,6 +80,9 @@ class Codec(abc.ABC):
 
         It raises msgspec.MsgspecError, which names the path, UnicodeDecodeError or RecursionError.
         """
+
+    encode_any: Callable[[Any], bytes | Raw]
+    """As `encode_payload`, for whoever looks by itself why something cannot be sent; raises as the encoders do."""
 
     decode_any: Callable[[Encoded], Any]
     """A payload to whatever it says; raises as the decoders do."""
@@ -119,12 +129,26 @@ class Codec(abc.ABC):
         """The whole frame. Its size is not checked here: the limit belongs to the connection it is for."""
 
     @abc.abstractmethod
-    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
+    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: bytes | Raw) -> bytes:
         """The frame of a `Call` that asks for nothing else. `call_id` is one of ours. Raises InvalidArgs."""
+
+    def decode_call(self, frame: bytes) -> Call:
+        """Of one frame, in the shortest form: at once, for the usual case.
+
+        Whatever is wrong, or unusual, raises NotOneMessage, or what decoders raise, and tells nothing.
+        """
+        raise NotOneMessage("in another form")
 
     @abc.abstractmethod
     def result_frame(self, call: Call, value: Raw) -> bytes:
         """The frame of the `Result` for a call."""
+
+    def decode_result(self, data: bytes, kind: Any) -> DecodedResult:
+        """Of one frame, header included, in the shortest form, and with a value of this kind: at once, for the usual case.
+
+        Whatever is wrong, or unusual, raises NotOneMessage, or what decoders raise, and tells nothing.
+        """
+        raise NotOneMessage("in another form")
 
     def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
         """The frame of a `Publish` that asks for nothing else. Raises InvalidArgs."""

@@ -12,62 +12,22 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from msgspec import Raw
 
 from .. import allocation
-from ..events import Batch, Event
 from ..messages import Batch as UndecodedBatch
-from ..messages import (
-    Call,
-    Caller,
-    CallerGone,
-    Cancel,
-    Credit,
-    Direct,
-    DirectEnded,
-    Error,
-    EventCredit,
-    Goodbye,
-    HasObject,
-    HasObjectResult,
-    Invalid,
-    Item,
-    Lent,
-    Memory,
-    Message,
-    Missed,
-    Pause,
-    Ping,
-    Pong,
-    Publish,
-    Registered,
-    RegisterObject,
-    RegisterService,
-    Result,
-    Resume,
-    Served,
-    Subscribe,
-    Subscribed,
-)
+from ..messages import Call, Invalid, Lent, Message
 from .batching import Run, one_by_one
-from .codec import Codec, Decoded, Decoder, Received
+from .codec import Codec, Decoded, Received
 from .encodings import ENCODINGS, JSON
 from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, Frame, FrameReader, Parts
+from .roles import OTHER_END, decoder_of
+from .roles import Role as Role
 
 if TYPE_CHECKING:
     from .lending import Lending
-
-
-class Role(enum.Enum):
-    """Which end of the connection this is."""
-
-    BROKER = "broker"
-    CLIENT = "client"
-    DIRECT = "direct"
-    """Either end between a caller and its worker."""
 
 
 class State(enum.Enum):
@@ -85,53 +45,6 @@ _NEXT_STATE: dict[tuple[State, str], State] = {
     (State.CLOSING, "extend"): State.CLOSING,
     (State.CLOSING, "close"): State.CLOSING,
 }
-
-# The types that each end may receive, those that come most often first; and what extended peers may say besides.
-_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (Call, Result, Publish, Error, HasObject, Subscribe, RegisterObject, RegisterService),
-    Role.CLIENT: (Result, Call, Event, Error, HasObjectResult, Subscribed, Registered),
-    Role.DIRECT: (Result, Call, Error),
-}
-_EXTENDED_KINDS: dict[Role, tuple[type[Decoded], ...]] = {
-    Role.BROKER: (
-        UndecodedBatch,
-        Item,
-        Credit,
-        EventCredit,
-        Cancel,
-        Pong,
-        Direct,
-        DirectEnded,
-        Served,
-        Memory,
-        Goodbye,
-    ),
-    Role.CLIENT: (
-        Batch,
-        Item,
-        Credit,
-        Cancel,
-        Caller,
-        CallerGone,
-        Missed,
-        Pause,
-        Resume,
-        Ping,
-        Direct,
-        DirectEnded,
-        Memory,
-        Goodbye,
-    ),
-    Role.DIRECT: (Cancel, Direct, DirectEnded, Memory),
-}
-_OTHER_END = {Role.BROKER: Role.CLIENT, Role.CLIENT: Role.BROKER, Role.DIRECT: Role.DIRECT}
-
-
-@lru_cache(maxsize=8)
-def _decoder(role: Role, codec: Codec, *, extended: bool, lending: bool = False) -> Decoder:
-    """Made when it is needed: most programs play one role and use one encoding."""
-    kinds = _KINDS[role] + (_EXTENDED_KINDS[role] if extended else ())
-    return Decoder(codec, (*kinds, Lent) if lending else kinds)
 
 
 class Connection:
@@ -171,7 +84,7 @@ class Connection:
         """Memory that both ends have; set by `share`."""
         self._role = role
         self._reader = FrameReader(max_frame)
-        self._decode_all = _decoder(role, JSON, extended=False).decode_all
+        self._decode_all = decoder_of(role, JSON, extended=False).decode_all
         self._outbox: list[
             Frame | memoryview | Run
         ] = []  # a memoryview is the rest of the frame whose beginning was taken
@@ -227,6 +140,17 @@ class Connection:
         """Whether any large frame has come, or begun to."""
         return self._reader.had_large
 
+    def receive_call(self, data: bytes) -> Call | None:
+        """Where that is one call and nothing else. None: nothing has happened, and `receive_data` finds out what it is."""
+        if self.state is _CLOSING or not self._reader.is_one_frame(data):
+            return None
+        try:
+            call = self.codec.decode_call(data)
+        except Exception:
+            return None
+        self._reader.count += 1
+        return call
+
     def receive_one_by_one(self, data: bytes) -> Iterator[Received]:
         """The same while hello is not answered: what stands behind the answer is encoded as that says."""
         if self.state is not _CLOSING:
@@ -248,7 +172,7 @@ class Connection:
         if view is None:
             self.close()
             return Invalid(f"no message was lent in slot {lent.slot}", fatal=True), b""
-        message, frame = _decoder(self._role, self.codec, extended=True).decode_large(view)
+        message, frame = decoder_of(self._role, self.codec, extended=True).decode_large(view)
         return message, cast(bytes, Parts(bytes(view[:HEADER_SIZE]), view[HEADER_SIZE:])) if frame is view else frame
 
     def send(self, message: Message) -> None:
@@ -368,7 +292,7 @@ class Connection:
 
     def unsent(self) -> list[Decoded | Invalid]:
         """The messages that are queued: of a connection that is lost, those that were surely not sent."""
-        decoder = _decoder(_OTHER_END[self._role], self.codec, extended=True, lending=True)
+        decoder = decoder_of(OTHER_END[self._role], self.codec, extended=True, lending=True)
         self._end_runs()
         whole = [bytes(cast(bytes, one)) for one in self._outbox if not isinstance(one, memoryview)]
         frames = FrameReader(sys.maxsize).feed(b"".join(whole))
@@ -385,12 +309,12 @@ class Connection:
         self.codec = ENCODINGS[encoding]
         self.send_limit = send_limit
         self._reader.limit = max_frame
-        self._decode_all = _decoder(self._role, self.codec, extended=True).decode_all
+        self._decode_all = decoder_of(self._role, self.codec, extended=True).decode_all
 
     def share(self, lending: Lending | None) -> None:
         """What is large may come by this memory from now on, and is sent by it where that can be; None: not any more."""
         self.lending = lending
-        self._decode_all = _decoder(self._role, self.codec, extended=True, lending=lending is not None).decode_all
+        self._decode_all = decoder_of(self._role, self.codec, extended=True, lending=lending is not None).decode_all
 
     def close(self) -> None:
         self.state = _NEXT_STATE[self.state, "close"]

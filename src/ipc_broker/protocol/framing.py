@@ -89,6 +89,16 @@ class FrameReader:
         """Bytes of a frame that is not complete, those included that are set aside for it."""
         return len(self._large) if self._large is not None else sum(map(len, self._tail))
 
+    def is_one_frame(self, data: bytes) -> bool:
+        """Whether that would give one frame, which is all of it."""
+        return (
+            HEADER_SIZE < len(data) <= LARGE
+            and _read_length(data)[0] == len(data) - HEADER_SIZE <= self.limit
+            and not self._tail
+            and self._large is None
+            and not self.oversize
+        )
+
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that are now complete, headers included. Those that are `LARGE` may be bytearrays."""
         if self.oversize:

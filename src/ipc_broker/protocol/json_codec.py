@@ -37,6 +37,7 @@ class JsonCodec(Codec):
     closing = b"}"
     publish_closing = b"}}"
 
+    encode_any = staticmethod(encode_payload)
     decode_any = staticmethod(decode_any)
 
     def encode_payload(self, value: Any) -> Raw:
@@ -72,7 +73,7 @@ class JsonCodec(Codec):
     # The messages of the hot paths are put together around a payload that is encoded already: that saves encoding it twice,
     # and names come back often enough to be kept encoded.
 
-    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
+    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: bytes | Raw) -> bytes:
         names = _call_names(object_name, method)
         head = b'{"Call":{"call_id":"%b%b%b' % (call_id.encode(), names, _timeout(timeout_ms))
         return b"%b%b%b}}" % (write_length(len(head) + len(args) + 2), head, args)  # what may be large is copied once

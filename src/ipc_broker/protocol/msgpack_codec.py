@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..messages import Call, Message, Publish
-from .codec import ABOUT_CALLS, MOST_TOPICS, Codec, Decoded, Encoded, NotOneMessage, Shape, checked_name
-from .framing import write_length
+from ..messages import Call, Message, Publish, Result
+from .codec import ABOUT_CALLS, MOST_TOPICS, Codec, Decoded, DecodedResult, Encoded, NotOneMessage, Shape, checked_name
+from .framing import HEADER_SIZE, write_length
 from .payload import Unsendable
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder().decode
 _decode_any_body = msgspec.msgpack.Decoder(dict[str, Raw]).decode
+_decode_call = msgspec.msgpack.Decoder(Call).decode
 _NULL = b"\xc0"
 
 
@@ -38,8 +39,13 @@ def _opening(kind: type[Decoded]) -> bytes:
     return b"\x81" + _encode(kind.__name__)
 
 
-_CALL = _opening(Call) + b"\x84\xa7call_id"
-_TIMED_CALL = _opening(Call) + b"\x85\xa7call_id"
+_CALL_OPENING = _opening(Call)
+_CALL_AT = HEADER_SIZE + len(_CALL_OPENING)
+_CALL = _CALL_OPENING + b"\x84\xa7call_id"
+_TIMED_CALL = _CALL_OPENING + b"\x85\xa7call_id"
+_RESULT = _opening(Result)
+_RESULT_ID = b"\x83\xa7call_id"
+_RESULT_AT = HEADER_SIZE + len(_RESULT)
 _CALL_ID = re.compile(
     rb"\x81[\xa0-\xbf](%b)[\x82-\x8f]\xa7call_id(?:([\xa1-\xbf])|\xd9([^\x00]))" % "|".join(ABOUT_CALLS).encode(),
     re.DOTALL,
@@ -57,6 +63,7 @@ class MessagePackCodec(Codec):
     closing = b""
     publish_closing = b""
 
+    encode_any = staticmethod(_encode)
     decode_any = staticmethod(_decode_any)
 
     def encode_payload(self, value: Any) -> Raw:
@@ -99,14 +106,26 @@ class MessagePackCodec(Codec):
         opening, inner = _opening(type(message)), _encode(message)
         return b"%b%b%b" % (write_length(len(opening) + len(inner)), opening, inner)
 
-    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: Raw) -> bytes:
+    def call_frame(self, call_id: str, object_name: str, method: str, timeout_ms: int, args: bytes | Raw) -> bytes:
         opening = _TIMED_CALL if timeout_ms else _CALL
-        head = b"%b%b%b%b" % (opening, _encode(call_id), _call_names(object_name, method), _timeout(timeout_ms))
-        return b"%b%b%b" % (write_length(len(head) + len(args)), head, args)  # what may be large is copied once
+        head = b"".join((opening, _encode(call_id), _call_names(object_name, method), _timeout(timeout_ms)))
+        return b"".join((write_length(len(head) + len(args)), head, args))  # what may be large is copied once
+
+    def decode_call(self, frame: bytes) -> Call:
+        if frame[HEADER_SIZE:_CALL_AT] != _CALL_OPENING:
+            raise NotOneMessage("in another form")
+        return _decode_call(frame[_CALL_AT:])
 
     def result_frame(self, call: Call, value: Raw) -> bytes:
-        head = b"\x81\xa6Result\x83\xa7call_id%b%b" % (_encode(call.call_id), _result_name(call.object_name))
-        return b"%b%b%b" % (write_length(len(head) + len(value)), head, value)
+        head = b"".join((_RESULT, _RESULT_ID, _encode(call.call_id), _result_name(call.object_name)))
+        return b"".join((write_length(len(head) + len(value)), head, value))
+
+    def decode_result(self, data: bytes, kind: Any) -> DecodedResult:
+        """The frame ends where its body does: more, or less, is an error of the decoder."""
+        if data[HEADER_SIZE:_RESULT_AT] != _RESULT:
+            raise NotOneMessage("in another form")
+        result: DecodedResult = _result_decoder(kind)(data[_RESULT_AT:])
+        return result
 
     def publish_frame(self, object_name: str, topic: str, value: Raw) -> bytes:
         opening = _publish_opening(object_name, topic)
@@ -150,6 +169,14 @@ class MessagePackCodec(Codec):
 @lru_cache(maxsize=1024)
 def _decoder(kind: Any) -> Callable[[Encoded], Any]:
     return msgspec.msgpack.Decoder(kind).decode
+
+
+@lru_cache(maxsize=1024)
+def _result_decoder(kind: Any) -> Callable[[Encoded], Any]:
+    if kind is Any:
+        return msgspec.msgpack.Decoder(DecodedResult).decode
+    fields = [("call_id", str), ("value", kind)]
+    return msgspec.msgpack.Decoder(msgspec.defstruct("DecodedResult", fields, bases=(DecodedResult,))).decode
 
 
 @lru_cache(maxsize=1024)

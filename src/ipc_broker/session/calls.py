@@ -11,8 +11,8 @@ from ..errors import InvalidArgs, RemoteError, TooLarge
 from ..messages import Call, Cancel, Credit, Error, Invalid, Item, Result
 from ..protocol.codec import NOTHING, checked_name
 from ..protocol.framing import HEADER_SIZE, LARGE, Frame
-from .direct import Directs
-from .replies import PendingCalls, exception_of
+from .direct import Directs, Path
+from .replies import PendingCall, PendingCalls, exception_of
 from .serving import over_frame_limit
 from .shell import STREAM_ENDED, Reply, StreamReply
 
@@ -100,6 +100,36 @@ class Calls:
             self.pending.add(call_id, reply, object_name, method, now, timeout, False, path, frame)
         connection.send_frame(frame)
         return call_id
+
+    def begin_alone(
+        self, path: Path, object_name: str, method: str, args: bytes | Raw, reply: Reply, timeout: float | None
+    ) -> tuple[str, bytes] | None:
+        """As `call`, over a direct connection where it is alone: gives its id, and its frame, which the shell sends at once.
+
+        None, and nothing has happened, when it is not to go there now. Raises InvalidArgs.
+        """
+        connection = path.connection
+        if not path.is_open or path.in_flight or connection.queued or path.published != self.directs.published:
+            return None
+        self._last_id += 1
+        call_id = f"{self.prefix}{self._last_id}"
+        timeout_ms = 0 if timeout is None else int(timeout * 1000 + 0.5) if timeout < 1e9 else _milliseconds(timeout)
+        frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
+        if len(frame) - HEADER_SIZE > connection.send_limit:
+            return None
+        self.pending.waiting[call_id] = PendingCall(reply, object_name, method, timeout, None, False, path, frame)
+        path.in_flight = 1
+        return call_id, frame
+
+    def end_alone(self, path: Path, call_id: str) -> bool:
+        """It was answered there. False: it is not there any more, and the answer is one as any other."""
+        waiting = self.pending.waiting
+        call = waiting.get(call_id)
+        if call is None or call.path is not path:
+            return False
+        del waiting[call_id]
+        path.in_flight = 0
+        return True
 
     def cancel(self, call_id: str) -> None:
         """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""

@@ -96,6 +96,8 @@ class Directs:
         self._calls = calls
         self._counts: dict[str, int] = {}
         self._paths: dict[str, Path] = {}  # those that are open, by their objects
+        self.open_path = self._paths.get
+        """Where calls of an object may go, whatever else goes there now."""
         self._connected: set[Path] = set()  # also those that are new, and those that have to answer something still
         self.most_in_flight = MOST_IN_FLIGHT
         """Over each path."""

@@ -28,6 +28,7 @@ class ObjectProxy:
                 raise TypeError(f"{self._name}.{method}: give all arguments by position or all by name")
             return self._call(self._name, method, list(positional) if positional else named or None)
 
+        self.__dict__[method] = remote  # the next use finds it without coming here
         return remote
 
     def __repr__(self) -> str:

@@ -94,6 +94,7 @@ class Session:
         self._calls = calls = Calls(self, prefix=nonce)
         self.directs = calls.directs
         self.call, self.cancel, self.give_credit = calls.call, calls.cancel, calls.give_credit
+        self.begin_alone, self.end_alone = calls.begin_alone, calls.end_alone
         self._questions = Questions()
         self.serving = Serving(self._questions, lambda: self.welcome is not None)
         self.subscriptions = ClientSubscriptions(self._questions)

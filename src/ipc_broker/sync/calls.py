@@ -10,6 +10,7 @@ from msgspec import Raw
 from ..errors import ConnectionLost, DeadlineExceeded
 from ..protocol.codec import Codec
 from ..session import BROKER_OBJECT, ClientSubscription, deadline_exceeded
+from ..session.direct import Path
 from ..session.shell import UNHEARD
 from ..session.streams import Incoming
 from .link import Link
@@ -52,15 +53,27 @@ class Calls:
             self._require_codec(codec)
             call_id = self._session.call(object_name, method, args, answer, None, timeout, headers=headers)
             path = self._session.directs.of_call(call_id)
+        return self.answer_to(call_id, path, answer, object_name, method, timeout, deadline)
+
+    def answer_to(
+        self,
+        call_id: str,
+        path: Path | None,
+        answer: Answer,
+        object_name: str,
+        method: str,
+        timeout: float | None,
+        deadline: float | None,
+    ) -> Raw:
+        """Sends a call that is queued, over its direct connection if it has a `path`, and waits. Raises CallError."""
+        link = self._link
         try:
             if path is None or not link.direct.exchange(path, answer, deadline):
                 link.sender.flush(deadline)
                 if not link.wait_until(answer.done, deadline):
                     raise TimeoutError
         except BaseException as error:  # Ctrl-C too: nobody waits for the answer any more
-            if path is not None:
-                link.direct.abandon(path, call_id)
-            self._cancel(call_id)
+            self.give_up(call_id, path)
             if type(error) is TimeoutError:
                 raise deadline_exceeded(object_name, method, timeout) from None
             raise
@@ -69,8 +82,10 @@ class Calls:
         value: Raw = answer.value
         return value
 
-    def _cancel(self, call_id: str) -> None:
-        """Tells the worker; the broker knows the deadline by itself."""
+    def give_up(self, call_id: str, path: Path | None) -> None:
+        """Nobody waits for it any more. Tells the worker; the broker knows the deadline by itself."""
+        if path is not None:
+            self._link.direct.abandon(path, call_id)
         with self._link.lock:
             self._session.cancel(call_id)
         self._link.sender.flush_now()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
-from ..context import inherit
+from ..context import inherit, running_call
 from ..destination import Destination
 from ..errors import ClientClosed, ConnectionLost, NoSuchObject, TooLarge
 from ..messages import Welcome
@@ -16,6 +17,7 @@ from ..session.proxies import ObjectProxy, with_headers, with_timeout
 from ..session.values import DEFAULT_TIMEOUT, names_after, payload_of, value_of
 from .calls import Calls
 from .link import Link
+from .lone_calls import NOT_ALONE, LoneCalls
 from .publishing import Publishing
 from .retrying import wait_for, wait_to_retry
 from .stream import Stream
@@ -81,6 +83,7 @@ class Client:
         destination = address if isinstance(address, Destination) else Destination(address, os.environ)
         self.link = Link(destination, name, timeout, on_connect, on_disconnect)
         self.calls = Calls(self.link)
+        self._call_alone = LoneCalls(self.link, self.calls).call
         self.publishing = Publishing(self.link, self.calls)
         self._subscriptions: set[Subscription] = set()
 
@@ -149,11 +152,16 @@ class Client:
         in seconds, None waits for ever. `headers` travel with the call. Within a method both are inherited from the call
         that it answers. Raises CallError, of which there is one class for each reason (errors.py).
         """
-        timeout, headers = inherit(timeout, headers, time.monotonic, f"'{object}.{method}'")
-        deadline = deadline_in(timeout)
-        codec = self.link.session.codec
-        payload = payload_of(args, codec, object, method)
+        if running_call() is not None:
+            timeout, headers = inherit(timeout, headers, time.monotonic, object, method)
+        deadline = None if timeout is None or timeout == math.inf else time.monotonic() + timeout
         try:
+            if not headers:
+                value = self._call_alone(object, method, args, returns, timeout, deadline)
+                if value is not NOT_ALONE:
+                    return value
+            codec = self.link.session.codec
+            payload = payload_of(args, codec, object, method)
             value = self.calls.call(object, method, payload, codec, timeout, deadline, headers)
         except (ConnectionLost, NoSuchObject) as error:
             wait_to_retry(self.link, self.calls, error, deadline)

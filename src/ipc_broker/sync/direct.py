@@ -13,6 +13,7 @@ from ..identity.direct import AVAILABLE, connect_to_worker
 from ..messages import DirectOffer
 from ..session.direct import Path
 from ..shared_memory import make_memory
+from .direct_transport import DirectTransport
 from .transport import NothingSent, SocketTransport
 from .waiting import Answer, earlier
 
@@ -29,7 +30,8 @@ class DirectCalls:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._directs = link.session.directs
-        self._transports: dict[Path, SocketTransport] = {}
+        self._transports: dict[Path, DirectTransport] = {}
+        self.transport_of = self._transports.get
         self._offers: list[tuple[str, DirectOffer]] = []
         self._new: list[Path] = []
         self.unfinished = False
@@ -60,7 +62,7 @@ class DirectCalls:
 
     def _connect(self, object_name: str, offer: DirectOffer) -> None:
         try:
-            transport = SocketTransport(connect_to_worker(offer))
+            transport = DirectTransport(connect_to_worker(offer))
         except OSError:
             return
         with self._link.lock:
@@ -116,13 +118,17 @@ class DirectCalls:
         except TimeoutError:
             raise
         except OSError as error:
-            with self._link.lock:
-                if isinstance(error, NothingSent):
-                    path.connection.take_back(data)
-                self._lose(path, error.strerror or str(error))
+            self.failed(path, error, data)
         if path.is_done:
             self.give_up(path)
         return answer.done()
+
+    def failed(self, path: Path, error: OSError, data: bytes) -> None:
+        """`data` was to be sent."""
+        with self._link.lock:
+            if isinstance(error, NothingSent):
+                path.connection.take_back(data)
+            self._lose(path, error.strerror or str(error))
 
     def _wait(self, path: Path, transport: SocketTransport, deadline: float | None) -> None:
         until = earlier(deadline, time.monotonic() + LOOK_EVERY)
@@ -135,7 +141,9 @@ class DirectCalls:
 
     def _read(self, path: Path, transport: SocketTransport, timeout: float) -> None:
         """Raises TimeoutError."""
-        data = transport.recv(timeout)
+        self.received(path, transport.recv(timeout))
+
+    def received(self, path: Path, data: bytes) -> None:
         with self._link.lock:
             if not data:
                 self._lose(path, "its worker closed the connection")

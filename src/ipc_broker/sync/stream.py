@@ -109,7 +109,7 @@ class Stream(Generic[T]):
 
     def _opened(self) -> Incoming:
         given = self._timeout if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
-        self._timeout, headers = inherit(given, self._headers, time.monotonic, f"'{self.object}.{self.method}'")
+        self._timeout, headers = inherit(given, self._headers, time.monotonic, self.object, self.method)
         self._deadline = deadline_in(self._timeout)
         while True:
             self._link.wait_ready(self._deadline)

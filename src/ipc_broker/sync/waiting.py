@@ -7,16 +7,15 @@ import threading
 import time
 from typing import Any
 
+from msgspec import Struct
 
-class Answer:
+
+class Answer(Struct, eq=False):
     """The reply to one question (`session.Reply`)."""
 
-    __slots__ = ("_done", "exception", "value")
-
-    def __init__(self) -> None:
-        self._done = False
-        self.value: Any = None
-        self.exception: BaseException | None = None
+    _done: bool = False
+    value: Any = None
+    exception: BaseException | None = None
 
     def done(self) -> bool:
         return self._done

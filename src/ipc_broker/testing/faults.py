@@ -30,7 +30,6 @@ KINDS = (
     "Goodbye",
     "HasObjectResult",
     "Item",
-    "Lent",
     "Memory",
     "Missed",
     "Pause",
