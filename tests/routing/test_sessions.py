@@ -117,6 +117,32 @@ def test_what_was_missed_before_counts_once(bus: Bus, publisher: RawPeer) -> Non
     assert subscribe_to(peer, "sensor", "a", 1, seen=seen)["missed"] == 2
 
 
+def test_one_that_is_lost_again_before_it_has_asked_for_all_is_told_of_all(
+    bus: Bus, connect: Connect, publisher: RawPeer
+) -> None:
+    peer = connect(bus)
+    subscribe_to(peer, "sensor", "a", 1)
+    subscribe_to(peer, "sensor", "b", 2)
+    peer.disconnect()
+    send(publisher, 1)
+    peer = again(connect, peer)
+    assert subscribe_to(peer, "sensor", "a", 1, seen=0)["missed"] == 1
+    peer.disconnect()
+    peer = again(connect, peer)
+    peer.disconnect()
+    send(publisher, 2)
+    send(publisher, 3, topic="b")
+    peer = again(connect, peer)
+    assert [
+        subscribe_to(peer, "sensor", topic, id, seen=seen)["missed"] for topic, id, seen in (("a", 1, 1), ("b", 2, 0))
+    ] == [1, 1]
+    send(publisher, 4)
+    assert told(peer.receive()) == [4]
+    peer.disconnect()
+    publisher.disconnect()
+    bus.assert_empty()
+
+
 def test_after_its_time_nobody_knows(bus: Bus, connect: Connect, publisher: RawPeer) -> None:
     limits = bus.router.limits
     first, second = connect(bus), connect(bus)
