@@ -108,7 +108,8 @@ PEER = Peer(
     distributions=("uvloop", "msgspec"),
     settings=(
         "as it comes: a Unix socket, MessagePack, uvloop; the worker's methods are `async def` with type hints",
-        "so calls leave the broker out after the first twenty, and events of one topic travel together",
+        "so calls leave the broker out after the first twenty, events of one topic travel together, and payloads of 1 MiB stand "
+        "in memory that two processes share",
     ),
     promise=(
         "Every call ends with a result or one error; every event arrives once and in order, or the subscriber is told how "

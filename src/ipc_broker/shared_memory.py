@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from mmap import mmap
 
 TOKEN = 16
@@ -18,13 +17,13 @@ AVAILABLE = sys.platform == "linux"
 """Whether there is such memory. Where it cannot be had all the same, both functions raise OSError."""
 
 
-@dataclass(eq=False)
 class SharedMemory:
     """What this process has made, and another may open as long as it is not closed here."""
 
-    memory: mmap
-    token: str
-    descriptor: int
+    def __init__(self, memory: mmap, token: str, descriptor: int) -> None:
+        self.memory = memory
+        self.token = token
+        self.descriptor = descriptor
 
     def close(self) -> None:
         """Nobody can open it any more; who has done so keeps it. May be called again."""

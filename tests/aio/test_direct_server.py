@@ -33,7 +33,7 @@ def admit(worker: Worker, prefix: str, object_name: str = "it", pid: int | None 
 async def let_in(worker: Worker, caller: RawCaller, prefix: str = "77.") -> None:
     caller.greet(prefix)
     [welcome] = await caller.read()
-    assert welcome == Direct("it", "")
+    assert welcome == Direct("it", "", memory=True)
     admit(worker, prefix)
 
 
@@ -42,7 +42,7 @@ async def test_calls_wait_until_the_broker_has_named_the_caller(address: str) ->
     async with broker_at(address), serving(address, it=gate) as worker, RawCaller.of(worker) as caller:
         caller.greet("77.")
         caller.send(call_of("77.1", "wait"), call_of("77.2", "wait"))
-        assert await caller.read() == [Direct("it", "")]
+        assert await caller.read() == [Direct("it", "", memory=True)]
         await asyncio.sleep(0)
         assert not gate._entered
         admit(worker, "77.")
@@ -187,7 +187,7 @@ async def test_whoever_is_not_named_in_time_gets_its_calls_back_and_has_to_go(
         caller.greet("77.")
         caller.send(call_of("77.1", "wait"))
         [welcome, told, back] = await caller.ended()
-        assert (welcome, told) == (Direct("it", ""), DirectEnded(server_of(worker).address))
+        assert (welcome, told) == (Direct("it", "", memory=True), DirectEnded(server_of(worker).address))
         assert isinstance(back, Error)
         assert (back.call_id, back.code) == ("77.1", "indirect")
         assert await silent.ended() == [DirectEnded(server_of(worker).address)]

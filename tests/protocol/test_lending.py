@@ -35,9 +35,9 @@ class Pair:
         self.caller, self.worker = (Connection(Role.DIRECT, lambda: None) for _ in range(2))
         for end in (self.caller, self.worker):
             end.extend("msgpack", LIMIT, limit)
-        self.at_caller = Lending(self.memory, is_caller=True)
+        self.at_caller = Lending(self.memory, is_maker=True)
         self.caller.share(self.at_caller)
-        self.at_worker = Lending(self.memory, is_caller=False)
+        self.at_worker = Lending(self.memory, is_maker=False)
         self.worker.share(self.at_worker)
         self.at_caller.may_lend = True
         self._to_worker = self._to_caller = b""

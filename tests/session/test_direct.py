@@ -547,7 +547,7 @@ def test_the_first_large_call_is_sent_and_those_that_follow_are_lent() -> None:
     data = path.connection.data_to_send()
     assert len(data) > LARGE_BYTES, "it was lent before the worker had opened the memory"
     assert len(worker.receive_data(data)) == 1
-    worker.share(Lending(made.memory, is_caller=False))
+    worker.share(Lending(made.memory, is_maker=False))
     assert not made.closed
     peer.tell(path, Memory(token=made.token))
     assert made.closed
@@ -569,7 +569,7 @@ def test_an_answer_may_be_lent_with_the_word_that_the_memory_is_open() -> None:
     call_id, answer = call_large(peer)
     said(path, worker)
     [made] = memories.made
-    worker.share(Lending(made.memory, is_caller=False))
+    worker.share(Lending(made.memory, is_maker=False))
     told = MSGPACK.encode(Memory(token=made.token))
     data = answer_large(worker, call_id)
     assert len(data) < 100

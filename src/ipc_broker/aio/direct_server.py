@@ -17,7 +17,7 @@ from ..identity.direct import listen_for_callers, pid_of, take_no_more
 from ..messages import Call, Cancel, Direct, DirectEnded, Invalid, Memory, Served
 from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
-from ..protocol.framing import HEADER_SIZE
+from ..protocol.framing import SEED_MAX_FRAME
 from ..protocol.lending import SIZE, Lending
 from ..session import Server
 from ..session.serving import release
@@ -43,6 +43,10 @@ REPORT_EVERY = 0.5
 
 MOST_UNREAD = 1024 * 1024
 """Bytes of answers that wait for a caller to read them, over which no more calls are read from it."""
+
+
+SMALL = SEED_MAX_FRAME // 2
+"""Bytes of a result for which no limit has to be looked at."""
 
 
 class LoneServer(Server, Protocol):
@@ -245,16 +249,10 @@ class DirectCaller(DirectEnd):
         result = server.server.call_alone(call, connection)
         if result is None:
             return
-        frame = connection.codec.result_frame(call, result)
-        if (
-            connection.queued
-            or not self._takes
-            or len(frame) - HEADER_SIZE > connection.send_limit
-            or self.transport.is_closing()
-        ):
+        if connection.queued or not self._takes or len(result) > SMALL or self.transport.is_closing():
             self.link.session.serving.answer(call, connection, result)
         else:
-            self.transport.write(frame)
+            self.transport.write(connection.codec.result_frame(call, result))
 
     def admit(self, pid: int) -> None:
         if pid != self._pid:
@@ -334,7 +332,7 @@ class DirectCaller(DirectEnd):
             logger.debug("large messages of process %s come over the connection: %s", self._pid, error)
             self.connection.send(Memory())
         else:
-            self.connection.share(Lending(memory, is_caller=False))
+            self.connection.share(Lending(memory, is_maker=False))
             self.connection.send(Memory(token=message.token))
 
     def _send_back(self, call: Call) -> None:

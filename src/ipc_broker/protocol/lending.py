@@ -1,20 +1,22 @@
 """Large messages in memory that both ends of a connection have: one copy into it, and none out of it.
 
-| offset                    | size         | what                                                            |
-| ------------------------- | ------------ | --------------------------------------------------------------- |
-| 0                         | `TOKEN`      | a token, by which the other end knows the memory                |
-| 16                        | 1 for a slot | 0 while the slot is free; set by its writer, cleared by the other |
-| `FIRST` + n * `SLOT_SIZE` | `SLOT_SIZE`  | slot n: one frame. The caller writes to the first `SLOTS`, the worker to the others |
+| offset                    | size         | what                                                              |
+| ------------------------- | ------------ | ----------------------------------------------------------------- |
+| 0                         | 16           | a token, by which the other end knows the memory                  |
+| `STATES`                  | 1 for a slot | 0 while the slot is free; set by its writer, cleared by the other |
+| `FIRST` + n * `SLOT_SIZE` | `SLOT_SIZE`  | slot n: one frame                                                 |
 
-Which slot holds a message, `Lent` says on the connection itself, so that the order of all messages is as it was. What is
-decoded from a slot are views of it: it is free again when nobody has any of them. Where no slot is free, or the message is too
-large for one, it goes over the connection as any other.
+Whoever has made the memory writes to the first `SLOTS`, the other end to the others. Which slot holds a message, `Lent` says on
+the connection itself, so that the order of all messages is as it was. What is decoded from a slot are views of it: it is free
+again when nobody has any of them. Where no slot is free, or the message is too large for one, it goes over the connection as
+any other.
 """
 
 from __future__ import annotations
 
 import os
 import weakref
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Lent
@@ -35,18 +37,26 @@ SIZE = FIRST + 2 * SLOTS * SLOT_SIZE
 """Bytes of the memory."""
 
 
+@lru_cache(maxsize=1)
+def _slot() -> Any:
+    """The type of a slot's bytes: other than a memoryview, an array can be watched, and lives as long as any view of it."""
+    import ctypes  # here, since it takes time to import
+
+    return ctypes.c_ubyte * SLOT_SIZE
+
+
 class Lending:
     """One end's, of memory of `SIZE` bytes."""
 
     __slots__ = ("_begin", "_borrowed", "_memory", "_process", "copies", "may_lend")
 
-    def __init__(self, memory: mmap, *, is_caller: bool) -> None:
-        self.may_lend = not is_caller
+    def __init__(self, memory: mmap, *, is_maker: bool) -> None:
+        self.may_lend = not is_maker
         """The other end has opened the memory."""
         self.copies = False
         """What comes is copied first: who is at the other end may not do everything, and could change what was checked."""
         self._memory = memory
-        self._begin = STATES if is_caller else STATES + SLOTS
+        self._begin = STATES if is_maker else STATES + SLOTS
         self._borrowed: dict[int, weakref.ref[Any]] = {}
         self._process = os.getpid()
 
@@ -66,11 +76,11 @@ class Lending:
         state = memory.find(b"\0", self._begin, self._begin + SLOTS) if self.may_lend and size <= SLOT_SIZE else -1
         if state < 0:
             return None
-        memory[state] = 1
         start = FIRST + (state - STATES) * SLOT_SIZE
         for part in (memoryview(frame.opening), *frame.rest):
             memory[start : start + len(part)] = part
             start += len(part)
+        memory[state] = 1
         return Lent(state - STATES, size)
 
     def lent(self, lent: Lent) -> bytes:
@@ -80,8 +90,6 @@ class Lending:
 
     def borrow(self, lent: Lent) -> memoryview | None:
         """The frame in a slot of the other end; None where none can be. It is given back when no view of it is left."""
-        import ctypes  # its arrays tell when that is; here, since it takes time to import
-
         state = STATES + lent.slot
         is_theirs = STATES <= state < STATES + 2 * SLOTS and not self._begin <= state < self._begin + SLOTS
         if not is_theirs or state in self._borrowed or not HEADER_SIZE < lent.size <= SLOT_SIZE:
@@ -90,9 +98,9 @@ class Lending:
             frame = self.lent(lent)
             self._memory[state] = 0
             return memoryview(frame)
-        view = (ctypes.c_ubyte * lent.size).from_buffer(self._memory, FIRST + lent.slot * SLOT_SIZE)
-        self._borrowed[state] = weakref.ref(view, lambda _: self._give_back(state))
-        return memoryview(view).toreadonly().cast("B")
+        slot = _slot().from_buffer(self._memory, FIRST + lent.slot * SLOT_SIZE)
+        self._borrowed[state] = weakref.ref(slot, lambda _: self._give_back(state))
+        return memoryview(slot).toreadonly().cast("B")[: lent.size]
 
     def _give_back(self, state: int) -> None:
         del self._borrowed[state]

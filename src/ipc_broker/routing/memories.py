@@ -33,7 +33,7 @@ class Memories:
         opened = self._opened(peer, told)
         if opened is not None:
             self._peers.add(peer)
-            peer.connection.share(Lending(opened, is_caller=False))
+            peer.connection.share(Lending(opened, is_maker=False))
         peer.connection.send(Memory() if opened is None else Memory(token=told.token))
 
     def _opened(self, peer: Peer, told: Memory) -> mmap | None:

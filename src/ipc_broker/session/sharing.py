@@ -33,7 +33,7 @@ class Sharing:
                 self._memory = make(SIZE)
             except OSError:  # it is sent, as before
                 return
-            self._connection.share(Lending(self._memory.memory, is_caller=True))
+            self._connection.share(Lending(self._memory.memory, is_maker=True))
             self._connection.send(Memory(self._memory.descriptor, self._memory.token))
 
     def answered(self, message: Memory) -> None:
