@@ -67,7 +67,9 @@ class Link:
         """The last connection of which something may have been sent in part."""
         self.settled_at = 0.0
         """When the others, too, have had the time to come back after a reconnect."""
-        self._closing = threading.Event()
+        self._open_for = threading.Lock()  # held until it is closed; no Event, whose own lock Ctrl-C may leave held for ever
+        self._open_for.acquire()
+        self._ended = False
         self._reason = ""
         self._waiting = 0  # for a connection
         self._stranger = ""  # who listens there in the place of the broker
@@ -202,7 +204,8 @@ class Link:
             return False
         if now < self._attempt_at:
             until = self._attempt_at if deadline is None else min(self._attempt_at, deadline)
-            self._closing.wait(until - now)
+            if self._open_for.acquire(timeout=until - now):
+                self._open_for.release()  # for others who wait
             return until is not deadline
         try:
             self._connect(
@@ -289,8 +292,10 @@ class Link:
         self.closed = True
         if self.was_forked:
             return
-        self._closing.set()
         with self.lock:
+            if not self._ended:
+                self._ended = True
+                self._open_for.release()
             if self.session.connection is not None:
                 self._end("the client was closed")
             self.turns.call_done()
