@@ -9,6 +9,7 @@ from msgspec import Raw
 from ipc_broker.errors import InvalidArgs, RemoteError
 from ipc_broker.protocol.codec import Codec
 from ipc_broker.protocol.encodings import ENCODINGS, JSON, MSGPACK
+from ipc_broker.protocol.pieces import together
 from ipc_broker.session.values import names_after, payload_of, value_of
 
 BOTH = pytest.mark.parametrize("codec", ENCODINGS.values(), ids=ENCODINGS)
@@ -26,7 +27,7 @@ def recursive() -> list[Any]:
 @BOTH
 def test_what_goes_out_comes_back(codec: Codec) -> None:
     value = {"a": [1, 2.5, None, "ä"], "b": {}}
-    assert value_of(payload_of(value, codec, "math", "add"), codec, Any, "math", "add") == value
+    assert value_of(together(payload_of(value, codec, "math", "add")), codec, Any, "math", "add") == value
 
 
 @BOTH
@@ -39,7 +40,7 @@ def test_what_cannot_be_sent_is_the_callers_error(codec: Codec, make: Callable[[
 
 def test_bytes_and_numbers_that_are_not_finite_travel_where_the_encoding_has_them() -> None:
     for value in (b"\xff", float("inf")):
-        assert value_of(payload_of(value, MSGPACK, "math", "add"), MSGPACK, Any, "math", "add") == value
+        assert value_of(together(payload_of(value, MSGPACK, "math", "add")), MSGPACK, Any, "math", "add") == value
         with pytest.raises(InvalidArgs, match="JSON has no"):
             payload_of([value], JSON, "math", "add")
 

@@ -6,9 +6,7 @@ import asyncio
 import logging
 import math
 import os
-from typing import TYPE_CHECKING, Protocol
-
-from msgspec import Raw
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..address import Address
 from ..context import outside_of_calls
@@ -19,6 +17,7 @@ from ..protocol.codec import Received
 from ..protocol.connection import Connection, Role
 from ..protocol.framing import SEED_MAX_FRAME
 from ..protocol.lending import SIZE, Lending
+from ..protocol.pieces import Payload
 from ..session import Server
 from ..session.serving import release
 from ..shared_memory import AVAILABLE, open_memory
@@ -50,7 +49,7 @@ SMALL = SEED_MAX_FRAME // 2
 
 
 class LoneServer(Server, Protocol):
-    def call_alone(self, call: Call, connection: Connection) -> Raw | None:
+    def call_alone(self, call: Call, connection: Connection) -> Payload | None:
         """As `call`; gives the result instead of answering with it, where it is there at once."""
 
 
@@ -252,7 +251,8 @@ class DirectCaller(DirectEnd):
         if connection.queued or not self._takes or len(result) > SMALL or self.transport.is_closing():
             self.link.session.serving.answer(call, connection, result)
         else:
-            self.transport.write(connection.codec.result_frame(call, result))
+            small: Any = result  # which stands together
+            self.transport.write(connection.codec.result_frame(call, small))
 
     def admit(self, pid: int) -> None:
         if pid != self._pid:

@@ -19,6 +19,7 @@ from ..interface import Arguments, Method, SharedObject
 from ..messages import Call
 from ..protocol.connection import Connection
 from ..protocol.payload import Unsendable, reason_of
+from ..protocol.pieces import Payload
 from ..session import ItemTooLarge
 from .link import Link
 from .starting import Starter
@@ -53,7 +54,7 @@ class Executor:
         """The object whose method takes its first step; None: it was cancelled in that."""
         self._alone: Call | None = None
         """The call that takes its first step, if its result is to be given to whoever has begun it."""
-        self._result: Raw | None = None
+        self._result: Payload | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -78,7 +79,7 @@ class Executor:
         else:
             self._start(call, connection, self._in_thread(partial(method.function, *arguments[0], **arguments[1])))
 
-    def call_alone(self, method: Method, call: Call, connection: Connection) -> Raw | None:
+    def call_alone(self, method: Method, call: Call, connection: Connection) -> Payload | None:
         """The result of an `async def` that does not wait, for its caller to be answered with; else as `call_method`."""
         self._alone = call
         try:
@@ -215,7 +216,7 @@ class Executor:
         set_running_call(RunningCall(call, deadline, self._serving.caller_of))
         try:
             value = await result
-            payload = None if value is _STREAMED else connection.codec.encode_payload(value)
+            payload = None if value is _STREAMED else connection.codec.encode_value(value)
         except asyncio.CancelledError:
             self._cancelled(call, connection, deadline)
         except BaseException as error:  # sys.exit in a method ends the call, not the worker
@@ -245,7 +246,7 @@ class Executor:
         context.run(self._enter, call)
         try:
             value = context.run(method.function, *arguments[0], **arguments[1])
-            payload = connection.codec.encode_payload(value)
+            payload = connection.codec.encode_value(value)
         except BaseException as error:
             context.run(self._raised, call, connection, error)
             if isinstance(error, KeyboardInterrupt):

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from msgspec import Raw
 from msgspec.structs import replace
 
 from ..description import Interface
@@ -19,6 +18,7 @@ from ..identity.direct import AVAILABLE
 from ..interface import Method, SharedObject, method_of, methods_of
 from ..messages import Call
 from ..protocol.connection import Connection
+from ..protocol.pieces import Payload
 from ..schemas import interface_of
 from .callbacks import Notified
 from .client import Client
@@ -260,7 +260,7 @@ class Worker:
             message = f"'{call.object_name}' has no method '{call.method}'; it has: {known}"
             self._refuse(call, connection, "no_such_method", message)
 
-    def call_alone(self, call: Call, connection: Connection) -> Raw | None:
+    def call_alone(self, call: Call, connection: Connection) -> Payload | None:
         methods = self._methods.get(call.object_name)
         method = methods.get(call.method) if methods is not None and self._takes_calls else None
         if method is not None and method.is_async:

@@ -18,6 +18,7 @@ from .. import events
 from ..errors import InvalidArgs
 from ..messages import MAX_NAME, Batch, Call, Event, Invalid, Message, Name
 from .framing import HEADER_SIZE, LARGE, Parts, write_length
+from .pieces import Payload, Pieces
 
 Decoded = Message | events.Event | events.Batch
 """A client gets the events it subscribed to with their values decoded, in one step."""
@@ -73,6 +74,10 @@ class Codec(abc.ABC):
     @abc.abstractmethod
     def encode_payload(self, value: Any) -> Raw:
         """Raises Unsendable."""
+
+    def encode_value(self, value: Any) -> Payload:
+        """As `encode_payload`, but what is large may stay where it is: for a `Call`, `Result` or `Publish`. Raises Unsendable."""
+        return self.encode_payload(value)
 
     @abc.abstractmethod
     def decoder(self, kind: Any) -> Callable[[Encoded], Any]:
@@ -181,11 +186,14 @@ class Codec(abc.ABC):
         closing = self.publish_closing
         return b"%b%b%b%b" % (write_length(len(opening) + len(value) + len(closing)), opening, value, closing)
 
-    def in_parts(self, frame: bytes, payload: Raw) -> Parts:
+    def in_parts(self, frame: bytes, payload: Payload) -> Parts:
         """The frame of a `Call`, `Result` or `Publish` that was made with `NOTHING`, with a large payload in its place."""
         end = len(frame) - len(self.publish_closing)
-        opening = frame[HEADER_SIZE:end]
-        return Parts(write_length(len(frame) - HEADER_SIZE + len(payload)) + opening, payload, frame[end:])
+        opening = write_length(len(frame) - HEADER_SIZE + len(payload)) + frame[HEADER_SIZE:end]
+        if isinstance(payload, Pieces):
+            first, *others = payload.pieces
+            return Parts(opening + first, *others, frame[end:])
+        return Parts(opening, payload, frame[end:])
 
     # Bodies in other forms than the shortest
 

@@ -44,11 +44,11 @@ class Parts:
 
     __slots__ = ("_size", "opening", "rest")
 
-    def __init__(self, opening: bytes, payload: bytes | memoryview | Raw, closing: bytes = b"") -> None:
-        """The opening begins with the frame's length."""
+    def __init__(self, opening: bytes, *rest: bytes | memoryview | Raw) -> None:
+        """The opening begins with the frame's length; the rest are the payload, which may be several, and what ends it."""
         self.opening = opening
-        self.rest = [memoryview(payload), memoryview(closing)] if closing else [memoryview(payload)]
-        self._size = len(opening) + len(payload) + len(closing)
+        self.rest = [memoryview(one) for one in rest if len(one)]
+        self._size = len(opening) + sum(map(len, self.rest))
 
     def __len__(self) -> int:
         return self._size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..messages import Call, Message, Publish, Result
 from .codec import ABOUT_CALLS, MOST_TOPICS, Codec, Decoded, DecodedResult, Encoded, NotOneMessage, Shape, checked_name
 from .framing import HEADER_SIZE, write_length
 from .payload import Unsendable
+from .pieces import Payload, holds_large, in_pieces
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder().decode
@@ -65,6 +67,13 @@ class MessagePackCodec(Codec):
 
     encode_any = staticmethod(_encode)
     decode_any = staticmethod(_decode_any)
+
+    def encode_value(self, value: Any) -> Payload:
+        if holds_large(value):
+            with suppress(TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+                return in_pieces(value, _encode)
+            # As a whole it is told what is wrong, and where.
+        return self.encode_payload(value)
 
     def encode_payload(self, value: Any) -> Raw:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Raw
 
@@ -11,6 +11,7 @@ from ..errors import InvalidArgs, RemoteError, TooLarge
 from ..messages import Call, Cancel, Credit, Error, Invalid, Item, Result
 from ..protocol.codec import NOTHING, checked_name
 from ..protocol.framing import HEADER_SIZE, LARGE, Frame
+from ..protocol.pieces import Payload, together
 from .direct import Directs, Path
 from .replies import PendingCall, PendingCalls, exception_of
 from .serving import over_frame_limit
@@ -42,7 +43,7 @@ class Calls:
         self,
         object_name: str,
         method: str,
-        args: Raw,
+        args: Payload,
         reply: Reply,
         now: float | None,
         timeout: float | None = None,
@@ -71,7 +72,9 @@ class Calls:
         if headers or credit:
             for name in (object_name, method):
                 checked_name(name)
-            message = Call(call_id, object_name, method, args, timeout_ms, credit, dict(headers) if headers else UNSET)
+            message = Call(
+                call_id, object_name, method, together(args), timeout_ms, credit, dict(headers) if headers else UNSET
+            )
             try:
                 frame = connection.codec.encode(message)
             except (UnicodeEncodeError, TypeError) as error:
@@ -84,7 +87,8 @@ class Calls:
             codec = connection.codec
             frame = codec.in_parts(codec.call_frame(call_id, object_name, method, timeout_ms, NOTHING), args)
         else:
-            frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
+            small: Any = args  # which stand together
+            frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, small)
         if len(frame) - HEADER_SIZE > connection.send_limit:
             raise TooLarge(
                 over_frame_limit(frame, connection, f"the call of '{object_name}.{method}'"),

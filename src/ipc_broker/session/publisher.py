@@ -16,6 +16,7 @@ from ..protocol.connection import Connection
 from ..protocol.encodings import transcode
 from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from ..protocol.payload import Unsendable
+from ..protocol.pieces import Payload, together
 from .calls import Calls
 from .names import BROKER_OBJECT
 from .serving import over_frame_limit
@@ -66,7 +67,7 @@ class Publisher:
         self._to_come: set[tuple[str, str]] = set()  # by whoever waits for the acknowledgement
         self._will: _LastWill | None = None
 
-    def publish(self, object_name: str, topic: str, value: Raw) -> int:
+    def publish(self, object_name: str, topic: str, value: Payload) -> int:
         """Gives the bytes that wait for the shell to write them. Raises TooLarge, InvalidArgs, ConnectionLost."""
         session = self._session
         connection = session.connection
@@ -74,8 +75,9 @@ class Publisher:
             connection = session.require_connection()
         self._directs.published += 1
         size = len(value)
-        if size <= self._shallow or (size <= self._small and connection.codec.most_levels(value) <= batching.SHALLOW):
-            connection.publish(object_name, topic, value, size)
+        small: Any = value  # which stands together
+        if size <= self._shallow or (size <= self._small and connection.codec.most_levels(small) <= batching.SHALLOW):
+            connection.publish(object_name, topic, small, size)
             return connection.queued
         codec = connection.codec
         frame: Frame
@@ -83,16 +85,17 @@ class Publisher:
             self._session.sharing.begin()
             frame = codec.in_parts(codec.publish_frame(object_name, topic, NOTHING), value)
         else:
-            frame = codec.publish_frame(object_name, topic, value)
+            frame = codec.publish_frame(object_name, topic, small)
         if len(frame) - HEADER_SIZE > connection.send_limit:
             raise _too_large(frame, connection, object_name, topic)
         connection.send_frame(frame)
         return connection.queued
 
     def publish_with(
-        self, object_name: str, topic: str, value: Raw, reply: Reply | None, now: float, *, retain: bool
+        self, object_name: str, topic: str, payload: Payload, reply: Reply | None, now: float, *, retain: bool
     ) -> int:
         """As `publish`. `reply` gets a result when the event was routed; with `retain` it is kept for later subscribers."""
+        value = together(payload)
         session = self._session
         connection = session.require_connection()
         for name in (object_name, topic):
@@ -132,7 +135,7 @@ class Publisher:
         self._session.require_extended("wills")
         for name in (object_name, topic):
             checked_name(name)
-        kept = _Kept(payload_of(value, codec, object_name, topic), codec)
+        kept = _Kept(together(payload_of(value, codec, object_name, topic)), codec)
         will = _LastWill(object_name, topic, kept, retain) if topic else None
         self._ask_for(will, _WillReply(self, will, reply), now)
 

@@ -28,6 +28,7 @@ from ..protocol.codec import NOTHING, checked_name
 from ..protocol.connection import Connection, State
 from ..protocol.framing import HEADER_SIZE, LARGE, Frame
 from ..protocol.payload import Unsendable
+from ..protocol.pieces import Payload
 from .replies import Questions
 from .shell import DirectServer, Server
 
@@ -121,14 +122,15 @@ class Serving:
 
     # Answers. For a connection that is gone they are dropped: so is whoever waited for them.
 
-    def answer(self, call: Call, connection: Connection, value: Raw) -> None:
+    def answer(self, call: Call, connection: Connection, value: Payload) -> None:
         if connection.state is not _CLOSING:
             codec = connection.codec
             frame: Frame
             if len(value) > LARGE:
                 frame = codec.in_parts(codec.result_frame(call, NOTHING), value)
             else:
-                frame = codec.result_frame(call, value)
+                small: Any = value  # which stands together
+                frame = codec.result_frame(call, small)
             if len(frame) - HEADER_SIZE > connection.send_limit:
                 reason = over_frame_limit(frame, connection, f"the result of '{call.object_name}.{call.method}'")
                 self.fail(call, connection, "too_large", reason)

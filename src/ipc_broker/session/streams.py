@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from ..errors import InvalidArgs
 from ..protocol.codec import Codec
+from ..protocol.pieces import Payload
 from .session import Session
 from .shell import STREAM_ENDED
 
@@ -33,7 +34,7 @@ class Incoming:
         self._items: deque[tuple[Raw, int]] = deque()
         self._credit_due = 0
 
-    def open(self, args: Raw, now: float | None, timeout: float | None, headers: Mapping[str, str] | None) -> None:
+    def open(self, args: Payload, now: float | None, timeout: float | None, headers: Mapping[str, str] | None) -> None:
         """Calls the method. Raises what `Session.call` raises."""
         if not self._session.supports("streams"):
             raise InvalidArgs("this broker speaks the Rust crate's protocol: it has no streams", delivered="no")

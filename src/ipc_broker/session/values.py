@@ -9,6 +9,7 @@ from msgspec import MsgspecError, Raw
 from ..errors import DeadlineExceeded, InvalidArgs, RemoteError
 from ..protocol.codec import Codec
 from ..protocol.payload import Unsendable, reason_of
+from ..protocol.pieces import Payload
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a call may take when nothing else is said."""
@@ -16,10 +17,10 @@ DEFAULT_TIMEOUT = 30.0
 MAY_BE_LOST = "the connection was lost after events were published: they may not have been routed"
 
 
-def payload_of(value: Any, codec: Codec, object_name: str, member: str) -> Raw:
+def payload_of(value: Any, codec: Codec, object_name: str, member: str) -> Payload:
     """Arguments of a method, or the value of an event. Raises InvalidArgs."""
     try:
-        return codec.encode_payload(value)
+        return codec.encode_value(value)
     except Unsendable as error:
         message = f"what '{object_name}.{member}' was given cannot be sent: {error}"
         raise InvalidArgs(message, object=object_name, method=member, delivered="no") from error

@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from ..errors import ConnectionLost, DeadlineExceeded
 from ..protocol.codec import Codec
+from ..protocol.pieces import Payload
 from ..session import BROKER_OBJECT, ClientSubscription, deadline_exceeded
 from ..session.direct import Path
 from ..session.shell import UNHEARD
@@ -36,7 +37,7 @@ class Calls:
         self,
         object_name: str,
         method: str,
-        args: Raw,
+        args: Payload,
         codec: Codec,
         timeout: float | None,
         deadline: float | None,
@@ -93,7 +94,7 @@ class Calls:
     def open_stream(
         self,
         incoming: Incoming,
-        args: Raw,
+        args: Payload,
         timeout: float | None,
         deadline: float | None,
         headers: Mapping[str, str] | None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.pieces import holds_large
 from ..session.values import value_of
 from .waiting import Answer
 
@@ -41,6 +42,8 @@ class LoneCalls:
         path = self._path_of(object_name)
         link, direct = self._link, self._direct
         if path is None or link.closed or direct.unfinished or (timeout is not None and timeout < SHORTEST):
+            return NOT_ALONE
+        if holds_large(args):
             return NOT_ALONE
         transport = direct.transport_of(path)
         codec = path.connection.codec

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Raw
-
 from ..errors import ConnectionLost
 from ..protocol.codec import Codec
+from ..protocol.pieces import Payload
 from ..session import BROKER_OBJECT
 from ..session.values import DEFAULT_TIMEOUT, MAY_BE_LOST, not_acknowledged, payload_of
 from .calls import Calls
@@ -43,7 +42,7 @@ class Publishing:
         self,
         object_name: str,
         topic: str,
-        payload: Raw,
+        payload: Payload,
         codec: Codec,
         deadline: float | None,
         *,
