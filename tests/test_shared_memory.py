@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ipc_broker import shared_memory
 from ipc_broker.shared_memory import AVAILABLE, TOKEN, SharedMemory, make_memory, open_memory
 from tests.cli.programs import run
 
@@ -91,3 +92,12 @@ def test_memory_that_is_dropped_is_closed() -> None:
     before = descriptors()
     make_memory(SIZE)
     assert descriptors() == before
+
+
+def test_a_python_without_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_memory(SIZE)
+    monkeypatch.setattr(shared_memory, "AVAILABLE", False)
+    with pytest.raises(OSError, match="has no memfd_create"):
+        make_memory(SIZE)
+    with pytest.raises(OSError, match="has no memfd_create"):
+        opened(made)

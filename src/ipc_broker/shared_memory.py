@@ -13,8 +13,9 @@ from mmap import mmap
 TOKEN = 16
 """Bytes of the token, with which the memory begins."""
 
-AVAILABLE = sys.platform == "linux"
-"""Whether there is such memory. Where it cannot be had all the same, both functions raise OSError."""
+AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
+"""Whether there is such memory; a Python that was built against an old C library has none. Where it cannot be had all the same
+both functions raise OSError."""
 
 
 class SharedMemory:
@@ -42,6 +43,8 @@ if sys.platform == "linux":
 
     def make_memory(size: int) -> SharedMemory:
         """It takes no space before something is written. Raises OSError."""
+        if not AVAILABLE:
+            raise OSError("this Python has no memfd_create")
         descriptor = os.memfd_create("ipc-broker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(descriptor, size)
@@ -56,6 +59,8 @@ if sys.platform == "linux":
 
     def open_memory(pid: int, descriptor: int, token: str, size: int) -> mmap:
         """What that process has made. Raises OSError, also where something else stands behind the number."""
+        if not AVAILABLE:
+            raise OSError("this Python has no memfd_create, nor its seals")
         opened = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             # Whoever could make it smaller would end every process that reads there.
