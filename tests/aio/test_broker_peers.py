@@ -281,7 +281,7 @@ async def test_a_peer_that_hangs_up_half_way_and_takes_nothing_is_given_up(
             await until(lambda: broker.router.events.subscriptions.count == 1)
             [connection] = broker._connections
             async with connect(broker.addresses[0]) as publisher:
-                while not connection._transport.get_write_buffer_size():
+                while not connection.transport.get_write_buffer_size():
                     await _publish(publisher, 1)
             assert connection._peer.connection.queued == 0, "all that waits for it is with the transport"
             stuck.shutdown(socket.SHUT_WR)

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from ipc_broker.aio.large import BETWEEN, read_large_directly
+from ipc_broker.aio.large import BETWEEN, ReadsLarge
 from ipc_broker.messages import Call, Result
 from ipc_broker.protocol.codec import Received
 from ipc_broker.protocol.connection import Connection, Role
@@ -24,7 +24,7 @@ def call_of(size: int, call_id: str = "1") -> bytes:
     return CODEC.call_frame(call_id, "a", "m", 0, CODEC.encode_payload(b"x" * size))
 
 
-class Reads(asyncio.Protocol):
+class Reads(ReadsLarge):
     """Keeps the messages that come, and how long the pieces were in which it got them."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Reads(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        read_large_directly(self.transport, self, self.connection)
+        self.read_large_directly(self.connection)
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append(len(data))

@@ -24,7 +24,7 @@ from ..tls import ServerContext
 from ..version import VERSION
 from .gate import Gate
 from .inherited import InheritedSocket, is_at
-from .large import read_large_directly
+from .large import ReadsLarge
 from .launching import ProcessLauncher
 from .listening import Listener, ListenFor, listen, raise_descriptor_limit
 from .permissions import LOOK_EVERY, Permissions
@@ -293,7 +293,7 @@ class Broker:
             self._arm_timer()
 
 
-class _PeerProtocol(asyncio.Protocol):
+class _PeerProtocol(ReadsLarge):
     """One accepted connection."""
 
     def __init__(self, broker: Broker) -> None:
@@ -306,12 +306,12 @@ class _PeerProtocol(asyncio.Protocol):
         self._lingering: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._is_tls = write_at_once(self._transport)
-        self._peer = self._broker.joined(self, self._transport)
-        read_large_directly(self._transport, self, self._peer.connection)
+        self.transport = cast(asyncio.Transport, transport)
+        self._is_tls = write_at_once(self.transport)
+        self._peer = self._broker.joined(self, self.transport)
+        self.read_large_directly(self._peer.connection)
         if self._broker.closing:  # it was accepted in the last moment
-            self._transport.close()
+            self.transport.close()
         elif self._router.woken:  # it is one too many, or may not come in, or not be read from yet
             self._broker.flush(self._time())
 
@@ -351,24 +351,24 @@ class _PeerProtocol(asyncio.Protocol):
         peer = self._peer
         connection = peer.connection
         while connection.queued and self._writable:
-            self._transport.write(connection.data_to_send(WRITE_CHUNK))
+            self.transport.write(connection.data_to_send(WRITE_CHUNK))
             if peer.feed is not None:
                 self._router.written(peer, now)
         if peer.reads is not self._reading:
             self._reading = peer.reads
             if self._reading:
-                self._transport.resume_reading()
+                self.transport.resume_reading()
             else:
-                self._transport.pause_reading()
+                self.transport.pause_reading()
         if connection.state is _CLOSING:
             if self._lingering is None:  # what waits with the transport may not be taken either
                 self._lingering = asyncio.get_running_loop().call_later(LINGER, self.abort)
             was_let_in = peer.principal is not None
             if not connection.queued and (was_let_in or self._heard or not self._broker.may_wait_for_words(self)):
-                self._transport.close()
+                self.transport.close()
 
     def abort(self) -> None:
-        self._transport.abort()
+        self.transport.abort()
 
 
 def _precise_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:

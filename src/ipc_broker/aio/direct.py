@@ -12,7 +12,7 @@ from ..identity.direct import connect_to_worker
 from ..messages import DirectOffer
 from ..protocol.connection import Connection
 from ..session.direct import Path
-from .large import read_large_directly
+from .large import ReadsLarge
 from .transport import WRITE_CHUNK, write_at_once
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ WRITE_AT_ONCE = 1024
 """Bytes that are written before the end of the turn: the other end begins with them while this one goes on."""
 
 
-class DirectEnd(asyncio.Protocol):
+class DirectEnd(ReadsLarge):
     """Either end: writes what is sent in one turn of the loop at once."""
 
     connection: Connection
@@ -103,7 +103,7 @@ class DirectLink(DirectEnd):
         else:
             self._path = path
             self.connection = path.connection
-            read_large_directly(self.transport, self, self.connection)
+            self.read_large_directly(self.connection)
             self._directs.begin(path)
 
     def receive(self, data: bytes) -> None:

@@ -23,7 +23,6 @@ from ..session.serving import release
 from ..shared_memory import AVAILABLE, open_memory
 from .accepting import Acceptor
 from .direct import WRITE_AT_ONCE, DirectEnd
-from .large import read_large_directly
 
 if TYPE_CHECKING:
     from .executor import Executor
@@ -208,7 +207,7 @@ class DirectCaller(DirectEnd):
         broker = session.connection if session.ready else None
         self._pid = pid_of(transport.get_extra_info("socket"))
         self.connection = Connection(Role.DIRECT, self.wake, wake_every=WRITE_AT_ONCE)
-        read_large_directly(self.transport, self, self.connection)
+        self.read_large_directly(self.connection)
         if broker is None or self._pid is None or not self._server.came(self):
             self.transport.abort()
         else:

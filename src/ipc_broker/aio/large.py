@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from ..protocol.connection import Connection
 from ..protocol.framing import FrameReader
@@ -12,18 +11,20 @@ BETWEEN = 2048
 """Bytes read at once between two large frames, to be copied: enough for a message or two, and a small part of the next frame."""
 
 
-def read_large_directly(transport: asyncio.Transport, protocol: asyncio.Protocol, connection: Connection) -> None:
-    """From now on, for the protocol that gives to `connection` what it gets.
+class ReadsLarge(asyncio.Protocol):
+    """A protocol that gives what it gets to a connection, and has its `transport`."""
 
-    Where that comes from a socket: over TLS it is copied in any case, and pipes and memory have no such way.
-    """
-    if transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None:
-        connection.read_large_by(partial(_begin, transport, protocol))
+    transport: asyncio.Transport
 
+    def read_large_directly(self, connection: Connection) -> None:
+        """From now on, where what comes comes from a socket: over TLS it is copied anyway, pipes and memory have no such way."""
+        transport = self.transport
+        if transport.get_extra_info("socket") is not None and transport.get_extra_info("sslcontext") is None:
+            connection.read_large_by(self._begin)
 
-def _begin(transport: asyncio.Transport, protocol: asyncio.Protocol, reader: FrameReader) -> None:
-    if transport.get_protocol() is protocol:
-        transport.set_protocol(_LargeReads(transport, protocol, reader))
+    def _begin(self, reader: FrameReader) -> None:
+        if self.transport.get_protocol() is self:
+            self.transport.set_protocol(_LargeReads(self.transport, self, reader))
 
 
 class _LargeReads(asyncio.BufferedProtocol):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 from ..errors import UntrustedBroker
 from ..identity.trust import require_trusted
 from ..messages import Welcome
-from .large import read_large_directly
+from .large import ReadsLarge
 from .transport import connect_failed, write_at_once
 
 if TYPE_CHECKING:
     from .link import Link
 
 
-class LinkProtocol(asyncio.Protocol):
+class LinkProtocol(ReadsLarge):
     """One connection of a link."""
 
     transport: asyncio.Transport
@@ -48,7 +48,7 @@ class LinkProtocol(asyncio.Protocol):
         else:
             connection = self._link.made(self, self._opened)
             if connection is not None:
-                read_large_directly(self.transport, self, connection)
+                self.read_large_directly(connection)
 
     def data_received(self, data: bytes) -> None:
         writer = self._writer

@@ -47,6 +47,9 @@ _NEXT_STATE: dict[tuple[State, str], State] = {
 }
 
 
+_NO_EVENT: tuple[str, str, Raw, int] = "", "", Raw(), 0
+
+
 class Connection:
     """What both brains, the router and the session, keep of a connection.
 
@@ -91,7 +94,7 @@ class Connection:
         self._run: Run | None = None  # the last that was begun, while any stands in the outbox
         # The last event that was queued with no other of its names before it, and its frame.
         self._lone: bytes | None = None
-        self._lone_event: tuple[str, str, Raw, int] = "", "", Raw(), 0
+        self._lone_event = _NO_EVENT
         self._wake = wake
         self._wake_at = 0
         self._wake_every = wake_every

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..messages import Memory
-from ..protocol.lending import SIZE, Lending
 
 if TYPE_CHECKING:
     from ..protocol.connection import Connection
@@ -29,6 +28,8 @@ class Sharing:
         """Something large has come or is to go: what follows it is lent, if it can be. May be called again."""
         make, self._make = self._make, None
         if make is not None and self._connection is not None:
+            from ..protocol.lending import SIZE, Lending  # here, since few programs have anything large
+
             try:
                 self._memory = make(SIZE)
             except OSError:  # it is sent, as before

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from ..identity.direct import AVAILABLE, connect_to_worker
 from ..messages import DirectOffer
 from ..session.direct import Path
-from ..shared_memory import make_memory
-from .direct_transport import DirectTransport
 from .transport import NothingSent, SocketTransport
 from .waiting import Answer, earlier
 
 if TYPE_CHECKING:
+    from ..session.shell import OwnMemory
+    from .direct_transport import DirectTransport
     from .link import Link
 
 LOOK_EVERY = 1.0
@@ -39,7 +39,7 @@ class DirectCalls:
         if AVAILABLE and link.address.scheme == "unix":
             self._directs.most_in_flight = 1
             self._directs.on_offer = self._offered
-            link.session.make_memory = make_memory
+            link.session.make_memory = _make_memory
 
     def _offered(self, object_name: str, offer: DirectOffer) -> None:
         """With the lock held."""
@@ -61,6 +61,8 @@ class DirectCalls:
         self._link.sender.flush_now()
 
     def _connect(self, object_name: str, offer: DirectOffer) -> None:
+        from .direct_transport import DirectTransport  # here, since many programs call so seldom that they need none
+
         try:
             transport = DirectTransport(connect_to_worker(offer))
         except OSError:
@@ -171,6 +173,12 @@ class DirectCalls:
     def disown(self) -> None:
         for transport in self._transports.values():
             transport.disown()
+
+
+def _make_memory(size: int) -> OwnMemory:
+    from ..shared_memory import make_memory  # likewise
+
+    return make_memory(size)
 
 
 def _nothing() -> None:
