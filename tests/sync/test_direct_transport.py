@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ipc_broker.sync import direct_transport
 from ipc_broker.sync.direct_transport import DirectTransport
 from ipc_broker.sync.transport import NothingSent
 from tests.sync.bus import PATIENCE, InThread
@@ -47,12 +48,16 @@ def wait_long(transport: DirectTransport) -> None:
         time.sleep(PATIENCE)
 
 
-def test_a_call_is_exchanged_for_its_answer(ends: Ends) -> None:
-    transport, theirs = ends
+def test_a_call_is_exchanged_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_transport, "PATIENCE", 10.0)  # here, what answers may have to wait for its turn
+    ours, theirs = socket.socketpair()
+    transport = DirectTransport(ours)
     for number in range(3):
         answering = InThread(lambda: answer(theirs, b"answer"))
         assert transport.exchange(b"call %d" % number) == b"answer"
         assert answering.result() == b"call %d" % number
+    transport.close()
+    theirs.close()
 
 
 def test_what_does_not_come_soon_is_received_later(ends: Ends) -> None:

@@ -27,7 +27,9 @@ class DirectTransport(SocketTransport):
         super().__init__(connected)
         if sys.platform != "win32":
             connected.setblocking(True)
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, int(PATIENCE * 1e6)))
+            connected.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", int(PATIENCE), int(PATIENCE % 1 * 1e6))
+            )
         self._send_some, self._recv_soon = connected.send, connected.recv
 
     def exchange(self, data: bytes) -> bytes | None:
