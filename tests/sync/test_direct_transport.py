@@ -109,8 +109,9 @@ def test_another_thread_can_end_it(ends: Ends) -> None:
     def exchange() -> bytes | None:
         try:
             return transport.exchange(b"call")
-        except OSError as error:  # it was closed before the thread came to reading
-            assert error.errno == errno.EBADF
+        except OSError as error:
+            if error.errno != errno.EBADF:  # it was closed before the thread came to reading
+                raise
             return None
 
     exchanging = InThread(exchange)
