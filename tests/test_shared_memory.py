@@ -91,3 +91,21 @@ def test_memory_that_is_dropped_is_closed() -> None:
     before = descriptors()
     make_memory(SIZE)
     assert descriptors() == before
+
+
+def test_a_python_without_the_names_of_it_opens_it_and_makes_none() -> None:
+    made = make_memory(SIZE)
+    ended = run(
+        "-c",
+        "import fcntl, os\n"
+        "for module in fcntl, os:\n"
+        "    for name in [name for name in vars(module) if 'SEAL' in name or 'MFD' in name or 'memfd' in name]:\n"
+        "        delattr(module, name)\n"
+        "from ipc_broker.shared_memory import make_memory, open_memory\n"
+        f"open_memory({os.getpid()}, {made.descriptor}, {made.token!r}, {SIZE})\n"
+        "try:\n"
+        "    make_memory(8192)\n"
+        "except OSError as error:\n"
+        "    print(error)\n",
+    )
+    assert (ended.status, ended.output) == (0, "this Python was built without memfd_create\n")
