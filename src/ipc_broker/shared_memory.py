@@ -13,9 +13,12 @@ from mmap import mmap
 TOKEN = 16
 """Bytes of the token, with which the memory begins."""
 
-AVAILABLE = sys.platform == "linux" and hasattr(os, "memfd_create")
-"""Whether there is such memory; a Python that was built against an old C library has none. Where it cannot be had all the same
-both functions raise OSError."""
+AVAILABLE = sys.platform == "linux"
+"""Whether there is such memory. Where it cannot be had all the same, both functions raise OSError.
+
+To make it takes a Python that was built with a C library that has `memfd_create`, to open it any: those that are distributed
+for all systems were often built with an older one, and lack the names of what the system they run on has.
+"""
 
 
 class SharedMemory:
@@ -39,16 +42,18 @@ class SharedMemory:
 if sys.platform == "linux":
     import fcntl
 
-    _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    # From linux/fcntl.h: not every Python has their names.
+    _ADD_SEALS, _GET_SEALS = 1033, 1034
+    _SEALS = 0x0002 | 0x0004 | 0x0001  # shrink, grow, seal
 
     def make_memory(size: int) -> SharedMemory:
         """It takes no space before something is written. Raises OSError."""
-        if not AVAILABLE:
-            raise OSError("this Python has no memfd_create")
+        if not hasattr(os, "memfd_create"):
+            raise OSError("this Python was built without memfd_create")
         descriptor = os.memfd_create("ipc-broker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(descriptor, size)
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            fcntl.fcntl(descriptor, _ADD_SEALS, _SEALS)
             memory = mmap(descriptor, size)
         except BaseException:
             os.close(descriptor)
@@ -59,12 +64,10 @@ if sys.platform == "linux":
 
     def open_memory(pid: int, descriptor: int, token: str, size: int) -> mmap:
         """What that process has made. Raises OSError, also where something else stands behind the number."""
-        if not AVAILABLE:
-            raise OSError("this Python has no memfd_create, nor its seals")
         opened = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             # Whoever could make it smaller would end every process that reads there.
-            if fcntl.fcntl(opened, fcntl.F_GET_SEALS) & _SEALS != _SEALS or os.fstat(opened).st_size != size:
+            if fcntl.fcntl(opened, _GET_SEALS) & _SEALS != _SEALS or os.fstat(opened).st_size != size:
                 raise OSError(f"descriptor {descriptor} of process {pid} is no memory to share")
             memory = mmap(opened, size)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from ipc_broker import Broker, BrokerConfig, Event, RemoteError, connect
 from ipc_broker.aio import direct_server
 from ipc_broker.aio.client import Client
-from ipc_broker.errors import InvalidArgs, NoSuchMethod, WorkerLost
+from ipc_broker.errors import DeadlineExceeded, InvalidArgs, NoSuchMethod, WorkerLost
 from ipc_broker.protocol.framing import LARGE
 from ipc_broker.protocol.lending import SLOT_SIZE, SLOTS
 from ipc_broker.session.direct import Path as DirectPath
@@ -46,6 +47,12 @@ class Store:
         self._kept.clear()
 
     async def fail(self, data: bytes) -> None:
+        raise ValueError(f"of {len(data)} bytes")
+
+    async def hold(self, data: memoryview) -> None:
+        await asyncio.Event().wait()
+
+    def fail_in_thread(self, data: memoryview) -> None:
         raise ValueError(f"of {len(data)} bytes")
 
 
@@ -123,6 +130,36 @@ async def test_a_large_call_that_fails_gives_its_slot_back(address: str) -> None
         lending_here = path.connection.lending
         assert lending_here is not None
         await until(lambda: lending_here.lent_slots == 0)
+
+
+async def test_calls_that_fail_need_no_garbage_collection_to_give_their_slots_back(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(
+        logging.CRITICAL, "ipc_broker"
+    )  # what is kept of a log keeps the exceptions, and they their frames
+    async with lending(address, Store()) as (client, path):
+        lending_here = path.connection.lending
+        assert lending_here is not None
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(2):
+                with pytest.raises(RemoteError, match=f"of {len(BLOB)} bytes"):
+                    await client.call("it", "fail_in_thread", [BLOB])
+                with pytest.raises(RemoteError, match="something else than int"):
+                    await client.call("it", "echo", [BLOB], returns=int)
+                with pytest.raises(DeadlineExceeded):
+                    await client.call("it", "hold", [BLOB], timeout=0.01)
+                held = asyncio.ensure_future(client.call("it", "hold", [BLOB]))
+                await until(lambda: lending_here.lent_slots > 0)
+                held.cancel()
+                await asyncio.wait([held])
+            del held
+            await until(lambda: not lending_here.lent_slots)
+            await until(lambda: not lending_here.borrowed)
+        finally:
+            gc.enable()
 
 
 async def test_a_worker_that_cannot_open_the_memory_is_sent_all(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from ipc_broker.messages import Call, Cancel, Invalid, Lent, Result
 from ipc_broker.protocol.codec import NOTHING
 from ipc_broker.protocol.connection import Connection, Role, State
 from ipc_broker.protocol.encodings import MSGPACK
-from ipc_broker.protocol.framing import LARGE, Frame
+from ipc_broker.protocol.framing import HEADER_SIZE, LARGE, Frame, write_length
 from ipc_broker.protocol.lending import FIRST, SIZE, SLOT_SIZE, SLOTS, Lending
 
 LIMIT = 16 * 1024 * 1024
@@ -44,6 +44,11 @@ class Pair:
 
     def states(self) -> list[int]:
         return list(self.memory[16 : 16 + 2 * SLOTS])
+
+    def put(self, slot: int, frame: bytes) -> None:
+        """As whoever writes there what they like."""
+        start = FIRST + slot * SLOT_SIZE
+        self.memory[start : start + len(frame)] = frame
 
     def call(self, number: int = 1, args: Raw = PAYLOAD) -> None:
         self.caller.send_frame(frame_of(MSGPACK.call_frame(f"7.{number}", "it", "echo", 0, NOTHING), args))
@@ -212,20 +217,27 @@ def test_messages_arrive_whole_and_in_their_order_however_many_are_kept(sizes: l
 # What makes no sense
 
 
+SIZE_OF_CALL = len(MSGPACK.encode(Call("7.1", "it", "echo", PAYLOAD)))
+
+
 @pytest.mark.parametrize(
     "lent",
     [
-        Lent(SLOTS, 100),  # the worker's own
-        Lent(2 * SLOTS, 100),
-        Lent(2**53 - 1, 100),
+        Lent(SLOTS, SIZE_OF_CALL),  # the worker's own
+        Lent(2 * SLOTS, SIZE_OF_CALL),
+        Lent(2**53 - 1, SIZE_OF_CALL),
         Lent(0, 0),
         Lent(0, 4),
+        Lent(0, LARGE),
+        Lent(0, SIZE_OF_CALL - 1),  # other than the frame says
+        Lent(0, SIZE_OF_CALL + 1),
         Lent(0, SLOT_SIZE + 1),
         Lent(0, 2**53 - 1),
     ],
 )
 def test_a_slot_or_size_that_cannot_be_ends_the_connection(lent: Lent) -> None:
     pair = Pair()
+    pair.put(0, MSGPACK.encode(call()))
     pair.caller.send(lent)
     [came] = pair.at_the_worker()
     assert isinstance(came, Invalid)
@@ -237,18 +249,18 @@ def test_a_slot_that_is_still_read_cannot_be_lent_again() -> None:
     pair = Pair()
     pair.call()
     came = pair.at_the_worker()
-    pair.caller.send(Lent(0, 100))
+    pair.caller.send(Lent(0, SIZE_OF_CALL))
     [again] = pair.at_the_worker()
     assert isinstance(again, Invalid)
-    assert again.reason == "no message was lent in slot 0"
+    assert again.reason == f"no message of {SIZE_OF_CALL} bytes was lent in slot 0"
     assert came == [call()]
 
 
 def test_what_is_lent_cannot_be_another_word_of_lending() -> None:
     pair = Pair()
-    frame = MSGPACK.encode(Lent(1, 100))
-    pair.memory[FIRST : FIRST + len(frame)] = frame
-    pair.caller.send(Lent(0, len(frame)))
+    body = bytes(MSGPACK.encode_payload({"Lent": {"slot": 1, "size": SIZE_OF_CALL, "more": bytes(LARGE)}}))
+    pair.put(0, write_length(len(body)) + body)
+    pair.caller.send(Lent(0, HEADER_SIZE + len(body)))
     [came] = pair.at_the_worker()
     assert isinstance(came, Invalid)
     assert came.reason.startswith("unknown message 'Lent'")
@@ -266,8 +278,8 @@ def test_without_memory_there_is_no_such_word() -> None:
 
 def test_a_frame_that_is_no_message_is_told_as_one_that_was_sent() -> None:
     pair = Pair()
-    pair.memory[FIRST : FIRST + 100] = b"\xc1" * 100
-    pair.caller.send(Lent(0, 100))
+    pair.put(0, write_length(LARGE) + b"\xc1" * LARGE)
+    pair.caller.send(Lent(0, HEADER_SIZE + LARGE))
     [came] = pair.at_the_worker()
     assert isinstance(came, Invalid)
     assert not came.fatal

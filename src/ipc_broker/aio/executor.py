@@ -259,9 +259,14 @@ class Executor:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="ipc-broker-worker")
         context = contextvars.copy_context()
         run = asyncio.get_running_loop().run_in_executor
-        value, error = await run(self._pool, context.run, _outcome, function)
+        outcome = await run(self._pool, context.run, _outcome, function)
+        value, error = outcome
+        outcome.clear()  # the thread's frames may still have it, and the exception them
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # or it would hold this frame, and its own, and views that the method was called with
         return value
 
     def _cancelled(self, call: Call, connection: Connection, deadline: float | None) -> None:
@@ -286,12 +291,15 @@ class Executor:
         self._serving.fail(call, connection, "remote_error", message, type=kind, data=data)
 
 
-def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """A future cannot hold every exception: not StopIteration, for one, and SystemExit would end the loop."""
+def _outcome(function: Callable[[], Any]) -> list[Any]:
+    """What it gave, and what it raised.
+
+    A future cannot hold every exception: not StopIteration, for one, and SystemExit would end the loop.
+    """
     try:
-        return function(), None
+        return [function(), None]
     except BaseException as error:
-        return None, error
+        return [None, error]
 
 
 async def _list_of(items: Any) -> list[Any]:

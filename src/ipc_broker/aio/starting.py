@@ -111,10 +111,8 @@ def _rest(
             except BaseException as thrown:
                 error = thrown
         try:
-            if error is None:
-                waits_for = context.run(coroutine.send, value)
-            else:
-                waits_for = context.run(coroutine.throw, error)
-                error = None
+            waits_for = context.run(coroutine.send, value) if error is None else context.run(coroutine.throw, error)
         except StopIteration:
             return
+        finally:
+            error = None  # or it would hold this frame, and its own, and views that the method was called with

@@ -22,7 +22,7 @@ from ..messages import Call, Invalid, Lent, Message
 from .batching import Run, one_by_one
 from .codec import Codec, Decoded, Received
 from .encodings import ENCODINGS, JSON
-from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, Frame, FrameReader, Parts
+from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, Frame, FrameReader, Parts, write_length
 from .roles import OTHER_END, decoder_of
 from .roles import Role as Role
 
@@ -172,11 +172,13 @@ class Connection:
         if lent.size - HEADER_SIZE > self._reader.limit:
             return self._oversize(lent.size - HEADER_SIZE)
         view = lending.borrow(lent)
-        if view is None:
+        # What is passed on begins with this header, and would put all that follows it out of step.
+        header = bytes(view[:HEADER_SIZE]) if view is not None else b""
+        if view is None or header != write_length(lent.size - HEADER_SIZE):
             self.close()
-            return Invalid(f"no message was lent in slot {lent.slot}", fatal=True), b""
+            return Invalid(f"no message of {lent.size} bytes was lent in slot {lent.slot}", fatal=True), b""
         message, frame = decoder_of(self._role, self.codec, extended=True).decode_large(view)
-        return message, cast(bytes, Parts(bytes(view[:HEADER_SIZE]), view[HEADER_SIZE:])) if frame is view else frame
+        return message, cast(bytes, Parts(header, view[HEADER_SIZE:])) if frame is view else frame
 
     def send(self, message: Message) -> None:
         self.send_frame(self.codec.encode(message))

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..messages import Lent
-from .framing import HEADER_SIZE, Parts
+from .framing import LARGE, Parts
 
 if TYPE_CHECKING:
     from mmap import mmap
@@ -92,7 +92,7 @@ class Lending:
         """The frame in a slot of the other end; None where none can be. It is given back when no view of it is left."""
         state = STATES + lent.slot
         is_theirs = STATES <= state < STATES + 2 * SLOTS and not self._begin <= state < self._begin + SLOTS
-        if not is_theirs or state in self._borrowed or not HEADER_SIZE < lent.size <= SLOT_SIZE:
+        if not is_theirs or state in self._borrowed or not LARGE < lent.size <= SLOT_SIZE:
             return None
         if self.copies:
             frame = self.lent(lent)

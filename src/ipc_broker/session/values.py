@@ -35,7 +35,10 @@ def value_of(payload: Raw, codec: Codec, returns: Any, object_name: str, method:
         message = f"'{object_name}' answered '{method}' with something else than {expected}: {reason_of(error)}"
         mismatch = RemoteError(message, object=object_name, method=method)
         mismatch.type = type(error).__name__
-        raise mismatch from error
+        try:
+            raise mismatch from error
+        finally:
+            del mismatch  # or its frame would hold it, and the payload
 
 
 def not_acknowledged(object_name: str, topic: str) -> DeadlineExceeded:
