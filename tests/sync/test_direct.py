@@ -12,6 +12,7 @@ import pytest
 from ipc_broker import Broker, errors
 from ipc_broker.identity.direct import AVAILABLE
 from ipc_broker.messages import DirectOffer
+from ipc_broker.protocol.connection import Connection
 from ipc_broker.session.direct import ASK_AFTER, Path
 from ipc_broker.sync import Client, connect
 from ipc_broker.sync import direct as sync_direct
@@ -291,3 +292,22 @@ def test_nothing_is_left_of_many_that_come_and_go(our_bus: Bus) -> None:
         with connect(our_bus.address) as client:
             go_direct(client)
     until(lambda: callers(our_bus) == 0)
+
+
+def test_ctrl_c_while_the_call_is_queued_leaves_the_connection_to_others(
+    our_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_direct(our_client)
+    send_frame = Connection.send_frame
+
+    def interrupt(connection: Connection, frame: bytes) -> None:
+        monkeypatch.setattr(Connection, "send_frame", send_frame)
+        send_frame(connection, frame)
+        raise KeyboardInterrupt
+
+    for object_name in ("echo", "math"):  # directly, and through the broker
+        monkeypatch.setattr(Connection, "send_frame", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            our_client.call(object_name, "back", [1], headers={"not": "alone"})
+        assert not our_client.link.session.calls_in_flight
+    assert go_direct(our_client).in_flight == 0

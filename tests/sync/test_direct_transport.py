@@ -149,3 +149,13 @@ def test_ctrl_c_ends_the_waiting(ends: Ends, interruptible: None) -> None:
     with pytest.raises(KeyboardInterrupt):
         wait_long(transport)
     interrupting.result()
+
+
+def test_sending_nothing_leaves_an_answer_of_one_who_has_gone_to_be_received(ends: Ends) -> None:
+    transport, theirs = ends
+    assert transport.exchange(b"call") is None
+    assert answer(theirs, b"answer") == b"call"
+    theirs.close()
+    transport.send(b"", PATIENCE)
+    assert transport.recv(PATIENCE) == b"answer"
+    assert transport.recv(PATIENCE) == b""

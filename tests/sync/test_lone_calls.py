@@ -186,3 +186,19 @@ def test_ctrl_c_at_its_end_leaves_nothing(
             our_client.call("echo", "back", 1)
     assert path.is_done
     assert our_client.call("echo", "back", 2) == 2
+
+
+def test_ctrl_c_before_it_waits_on_the_other_way_leaves_nothing(
+    our_client: Client, others: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = direct(our_client, others)
+
+    def interrupt(*call: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(our_client.calls, "answer_to", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            our_client.call("echo", "text", [300_000])  # comes in several pieces
+    assert path.is_done
+    assert our_client.call("echo", "back", 2) == 2

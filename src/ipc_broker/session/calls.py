@@ -135,6 +135,13 @@ class Calls:
         path.in_flight = 0
         return True
 
+    def with_reply(self, reply: Reply) -> tuple[str, Path | None] | None:
+        """The id of the call in flight that this is the reply to, and the direct connection that it took."""
+        for call_id, call in list(self.pending.waiting.items()):
+            if call.reply is reply:
+                return call_id, call.path
+        return None
+
     def cancel(self, call_id: str) -> None:
         """Nobody waits for the call any more: its worker is told, and a late answer is dropped and counted."""
         connection = self._session.connection

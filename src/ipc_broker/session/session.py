@@ -95,6 +95,7 @@ class Session:
         self.directs = calls.directs
         self.call, self.cancel, self.give_credit = calls.call, calls.cancel, calls.give_credit
         self.begin_alone, self.end_alone = calls.begin_alone, calls.end_alone
+        self.call_with_reply = calls.with_reply
         self._questions = Questions()
         self.serving = Serving(self._questions, lambda: self.welcome is not None)
         self.subscriptions = ClientSubscriptions(self._questions)

@@ -50,11 +50,18 @@ class Calls:
         if link.direct.unfinished:
             link.direct.connect()
         answer = Answer()
-        with link.lock:
-            self._require_codec(codec)
-            call_id = self._session.call(object_name, method, args, answer, None, timeout, headers=headers)
-            path = self._session.directs.of_call(call_id)
-        return self.answer_to(call_id, path, answer, object_name, method, timeout, deadline)
+        try:
+            with link.lock:
+                self._require_codec(codec)
+                call_id = self._session.call(object_name, method, args, answer, None, timeout, headers=headers)
+                path = self._session.directs.of_call(call_id)
+            return self.answer_to(call_id, path, answer, object_name, method, timeout, deadline)
+        except BaseException:  # Ctrl-C, before anybody knew its id
+            with link.lock:
+                begun = self._session.call_with_reply(answer)
+            if begun is not None:
+                self.give_up(*begun)
+            raise
 
     def answer_to(
         self,

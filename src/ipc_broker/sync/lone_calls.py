@@ -77,9 +77,9 @@ class LoneCalls:
                                 if self._end(path, call_id):
                                     return result.value
                     direct.received(path, data)
+            payload = self._calls.answer_to(call_id, path, answer, object_name, method, timeout, deadline)
         except BaseException:  # Ctrl-C
             if call_id:
                 self._calls.give_up(call_id, path)
             raise
-        payload = self._calls.answer_to(call_id, path, answer, object_name, method, timeout, deadline)
         return value_of(payload, codec, returns, object_name, method)

@@ -163,6 +163,8 @@ class SocketTransport:
         in_the_middle = len(self._unsent)
         if in_the_middle:
             data = self._unsent + data
+        elif not data:  # an end that is there already would hide what came before it
+            return
         deadline = None if timeout is None else time.monotonic() + timeout
         sent = 0
         while True:
