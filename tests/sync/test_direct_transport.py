@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -50,7 +51,7 @@ def wait_long(transport: DirectTransport) -> None:
 
 
 def test_a_call_is_exchanged_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct_transport, "PATIENCE", 10.0)  # here, what answers may have to wait for its turn
+    monkeypatch.setattr(direct_transport, "PATIENCE", 10_000)  # here, what answers may have to wait for its turn
     ours, theirs = socket.socketpair()
     transport = DirectTransport(ours)
     for number in range(3):
@@ -120,7 +121,8 @@ def test_another_thread_can_end_it(ends: Ends) -> None:
     assert exchanging.result() in (b"", None)
 
 
-def test_signals_that_come_and_go_leave_the_answer_whole(ends: Ends) -> None:
+def test_signals_that_come_and_go_leave_the_answer_whole(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct_transport, "PATIENCE", 10_000)
     transport, theirs = ends
     came: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: came.append(number))
@@ -136,6 +138,27 @@ def test_signals_that_come_and_go_leave_the_answer_whole(ends: Ends) -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert came
+
+
+def test_signals_without_end_do_not_prolong_the_waiting(ends: Ends) -> None:
+    transport, theirs = ends
+    waited = threading.Event()
+
+    def answer_at_last() -> None:
+        theirs.recv(100)
+        if not waited.wait(PATIENCE / 2):
+            theirs.sendall(b"late")
+
+    before = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
+    answering = InThread(answer_at_last)
+    try:
+        assert transport.exchange(b"call") is None
+    finally:
+        waited.set()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        answering.result()
 
 
 def test_ctrl_c_ends_the_waiting(ends: Ends, interruptible: None) -> None:

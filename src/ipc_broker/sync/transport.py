@@ -141,9 +141,6 @@ def _trusted(connected: socket.socket, destination: Destination) -> socket.socke
 class SocketTransport:
     """A connected stream socket. It is non-blocking: two threads can wait for it, each with its own timeout."""
 
-    _FLAGS = 0
-    """With which all is sent and received."""
-
     def __init__(self, connected: socket.socket, *, tells_late: bool = False) -> None:
         """`tells_late`: the kernel takes data for a peer that is gone, until it has heard so from there, as with TCP."""
         connected.setblocking(False)
@@ -169,7 +166,7 @@ class SocketTransport:
         sent = 0
         while True:
             try:
-                sent += self._socket.send(memoryview(data)[sent:] if sent else data, self._FLAGS)
+                sent += self._socket.send(memoryview(data)[sent:] if sent else data)
             except (BrokenPipeError, ConnectionResetError) as error:
                 if sent <= in_the_middle:
                     raise NothingSent(*error.args) from error
@@ -205,7 +202,7 @@ class SocketTransport:
                 raise TimeoutError("nothing came")
             self.in_doubt = True
             try:
-                return self._socket.recv(CHUNK, self._FLAGS)
+                return self._socket.recv(CHUNK)
             except BlockingIOError:
                 self.in_doubt = False
                 continue  # woken for nothing, as select(2) warns
