@@ -564,6 +564,18 @@ def test_the_first_large_call_is_sent_and_those_that_follow_are_lent() -> None:
     assert memories.made == [made]
 
 
+def test_a_large_result_of_a_small_call_is_enough() -> None:
+    peer, path, worker, memories = lending()
+    call_id, answer = peer.call()
+    said(path, worker)
+    data = answer_large(worker, call_id)
+    for start in range(0, len(data), 65_536):  # as it is read
+        assert peer.directs.receive_data(path, data[start : start + 65_536])
+    assert answer.value == LARGE
+    [made] = memories.made
+    assert said(path, worker) == [Memory(made.descriptor, made.token)]
+
+
 def test_an_answer_may_be_lent_with_the_word_that_the_memory_is_open() -> None:
     peer, path, worker, memories = lending()
     call_id, answer = call_large(peer)

@@ -135,8 +135,8 @@ class Directs:
         return None
 
     def share(self, path: Path) -> None:
-        """A large call is to go there."""
-        if path.connection.lending is None:
+        """A large call is to go there, or a large result has come."""
+        if path.sharing.is_to_come:
             shared = sum(one.connection.lending is not None for one in self._connected)
             if shared < MOST_MEMORIES:
                 path.sharing.begin()
@@ -208,6 +208,8 @@ class Directs:
             if handle is None:
                 return False
             handle(path, message)
+        if path.connection.had_large:
+            self.share(path)
         return True
 
     def lost(self, path: Path, why: str) -> None:

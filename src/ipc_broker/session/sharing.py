@@ -24,6 +24,11 @@ class Sharing:
         self._memory: OwnMemory | None = None
         """What the other end has been told of, and has not opened yet."""
 
+    @property
+    def is_to_come(self) -> bool:
+        """Whether `begin` would do anything."""
+        return self._make is not None
+
     def begin(self) -> None:
         """Something large has come or is to go: what follows it is lent, if it can be. May be called again."""
         make, self._make = self._make, None
