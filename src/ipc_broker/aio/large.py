@@ -36,11 +36,6 @@ class _LargeReads(asyncio.BufferedProtocol):
         self._reader = reader
         self._between = bytearray(BETWEEN)
         self._is_large = False  # what is being read
-        # All else is the protocol's as before.
-        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
-        self.connection_lost = protocol.connection_lost  # type: ignore[method-assign]
-        self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview | bytearray:
         room = self._reader.room()
@@ -55,3 +50,17 @@ class _LargeReads(asyncio.BufferedProtocol):
             self._protocol.data_received(bytes(self._between[:nbytes]))
             if not self._reader.in_large:
                 self._transport.set_protocol(self._protocol)
+
+    # All else is the protocol's as before.
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
-from msgspec import Raw
+from msgspec import MsgspecError, Raw
 
 from .. import allocation
 from ..messages import Batch as UndecodedBatch
 from ..messages import Call, Invalid, Lent, Message
 from .batching import Run, one_by_one
-from .codec import Codec, Decoded, Received
+from .codec import Codec, Decoded, NotOneMessage, Received
 from .encodings import ENCODINGS, JSON
 from .framing import HEADER_SIZE, LARGE, SEED_MAX_FRAME, Frame, FrameReader, Parts, write_length
 from .roles import OTHER_END, decoder_of
@@ -88,9 +88,8 @@ class Connection:
         self._role = role
         self._reader = FrameReader(max_frame)
         self._decode_all = decoder_of(role, JSON, extended=False).decode_all
-        self._outbox: list[
-            Frame | memoryview | Run
-        ] = []  # a memoryview is the rest of the frame whose beginning was taken
+        # A memoryview is the rest of the frame whose beginning was taken.
+        self._outbox: list[Frame | memoryview | Run] = []
         self._run: Run | None = None  # the last that was begun, while any stands in the outbox
         # The last event that was queued with no other of its names before it, and its frame.
         self._lone: bytes | None = None
@@ -149,7 +148,7 @@ class Connection:
             return None
         try:
             call = self.codec.decode_call(data)
-        except Exception:
+        except (MsgspecError, UnicodeDecodeError, RecursionError, NotOneMessage):
             return None
         self._reader.count += 1
         return call

@@ -117,7 +117,7 @@ class Calls:
             return None
         self._last_id += 1
         call_id = f"{self.prefix}{self._last_id}"
-        timeout_ms = 0 if timeout is None else int(timeout * 1000 + 0.5) if timeout < 1e9 else _milliseconds(timeout)
+        timeout_ms = 0 if timeout is None else _milliseconds(timeout)
         frame = connection.codec.call_frame(call_id, object_name, method, timeout_ms, args)
         if len(frame) - HEADER_SIZE > connection.send_limit:
             return None

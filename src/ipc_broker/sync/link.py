@@ -67,9 +67,8 @@ class Link:
         """The last connection of which something may have been sent in part."""
         self.settled_at = 0.0
         """When the others, too, have had the time to come back after a reconnect."""
-        self._open_for = (
-            threading.Lock()
-        )  # held until it is closed; no Event, whose own lock Ctrl-C may leave held for ever
+        # Held until it is closed: no Event, whose own lock Ctrl-C may leave held for ever.
+        self._open_for = threading.Lock()
         self._open_for.acquire()
         self._ended = False
         self._reason = ""
